@@ -1,0 +1,1 @@
+"""Token ids in, vectors out: synchronous, no asyncio, the home of ONNX Runtime and tokenizers."""

@@ -1,0 +1,72 @@
+"""How many threads this process may keep busy: the cgroup's CPU limit, not the host's cores.
+
+ONNX Runtime counts the host's cores, and KServe's SDK reads cgroup v1 only; in a pod limited to two
+CPUs on a large node both start dozens of threads that the kernel then throttles.
+"""
+
+import math
+import os
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+SELF = Path("/proc/self/cgroup")
+
+
+def quota_v2(cpu_max: str) -> float | None:
+    """CPUs allowed by the text of a cgroup v2 `cpu.max` ("max 100000" or "200000 100000")."""
+    quota, _, period = cpu_max.strip().partition(" ")
+    if quota == "max":
+        return None
+    return int(quota) / int(period or 100_000)
+
+
+def quota_v1(quota_us: str, period_us: str) -> float | None:
+    """CPUs allowed by cgroup v1's `cpu.cfs_quota_us` (-1: no limit) and `cpu.cfs_period_us`."""
+    quota = int(quota_us)
+    return quota / int(period_us) if quota > 0 else None
+
+
+def _own_groups(membership: str, root: Path) -> list[Path]:
+    """Folders of this process's cgroup and its parents, for the v2 tree and v1's `cpu` tree."""
+    folders: list[Path] = []
+    for line in membership.splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number == "0":
+            base = root
+        elif "cpu" in controllers.split(","):
+            base = root / "cpu"
+        else:
+            continue
+        inside = Path(path.lstrip("/"))
+        folders += [base / inside, *(base / parent for parent in inside.parents)]
+    return folders
+
+
+def cgroup_limit(root: Path = CGROUP, membership: Path = SELF) -> float | None:
+    """The tightest CPU limit (in CPUs) on the way from this process's cgroup to the root."""
+    limits: list[float] = []
+    try:
+        groups = _own_groups(membership.read_text(), root)
+    except (OSError, ValueError):
+        groups = [root, root / "cpu"]
+    for group in groups:
+        try:
+            limit = quota_v2((group / "cpu.max").read_text())
+        except (OSError, ValueError):
+            try:
+                limit = quota_v1(
+                    (group / "cpu.cfs_quota_us").read_text(),
+                    (group / "cpu.cfs_period_us").read_text(),
+                )
+            except (OSError, ValueError):
+                continue
+        if limit is not None:
+            limits.append(limit)
+    return min(limits, default=None)
+
+
+def available_cpus() -> int:
+    """Whole CPUs this process may keep busy: the smaller of affinity and cgroup limit, at least 1."""
+    affinity = len(os.sched_getaffinity(0))
+    limit = cgroup_limit()
+    return affinity if limit is None else max(1, min(affinity, math.ceil(limit)))

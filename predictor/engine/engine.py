@@ -1,0 +1,114 @@
+"""The engine of one model version: rows of token ids in, un-normalised vectors out.
+
+`run` is called from the batcher's threads, several at once. `wide` says that this batch is alone in
+the engine and may use all threads.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from predictor.engine import packing, pooling
+from predictor.engine.bundle import Bundle
+from predictor.engine.session import Session, SharedWeights
+from predictor.errors import BadModel
+from predictor.types import FloatRows
+
+Rows = Sequence[Sequence[int]]
+POOLED_NAMES = ("embedding", "sentence_embedding", "pooled_output")
+HIDDEN_NAMES = ("last_hidden_state", "token_embeddings", "hidden")
+KNOWN_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+class Engine(Protocol):
+    """What the batcher's caller needs of an engine."""
+
+    threads: int
+
+    def run(self, rows: Rows, *, wide: bool = False) -> FloatRows:
+        """Vectors float32 `[len(rows), dimensions]`, not normalised."""
+
+
+class OnnxEngine:
+    """Two sessions on one model file: narrow (one thread a call) and wide (all threads)."""
+
+    def __init__(
+        self, folder: Path, bundle: Bundle, *, threads: int, device: Literal["cpu", "cuda"] = "cpu"
+    ) -> None:
+        """Load the sessions.
+
+        Raises:
+            BadModel: the graph cannot be loaded or does not have the inputs and outputs it should.
+        """
+        self.threads = 1 if device == "cuda" else threads
+        self._bundle = bundle
+        graph = folder / bundle.graph
+        shared = SharedWeights(folder, bundle.mapped)
+        self._narrow = Session(graph, threads=1, spin=False, device=device, shared=shared)
+        self._wide = self._narrow
+        if self.threads > 1:
+            self._wide = Session(graph, threads=threads, spin=True, device=device, shared=shared)
+        self._output, self._pooled = find_output(self._narrow.outputs, graph)
+        if bundle.inputs == "padded":
+            self._padded_inputs = find_inputs(self._narrow.inputs, graph)
+
+    def run(self, rows: Rows, *, wide: bool = False) -> FloatRows:
+        session = self._wide if wide else self._narrow
+        if self._bundle.inputs == "packed":
+            return session.run(self._output, packing.pack(rows, self._bundle.position_offset))
+        feed = packing.pad(rows, self._padded_inputs, self._bundle.pad_id)
+        output = session.run(self._output, feed)
+        if self._pooled:
+            return output
+        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        mask = (np.arange(output.shape[1]) < lengths[:, None]).astype(np.int64)
+        return pooling.pool(output, mask, self._bundle.pooling)
+
+
+class NullEngine:
+    """Answers at once with constant vectors: what is left to measure is the wire around it."""
+
+    def __init__(self, dimensions: int, threads: int) -> None:
+        self.threads = threads
+        self._rows = np.random.default_rng(0).standard_normal((4096, dimensions), dtype=np.float32)
+
+    def run(self, rows: Rows, *, wide: bool = False) -> FloatRows:
+        del wide
+        if len(rows) <= len(self._rows):
+            return self._rows[: len(rows)]
+        return np.resize(self._rows, (len(rows), self._rows.shape[1]))
+
+
+def find_output(outputs: dict[str, list[object]], graph: Path) -> tuple[str, bool]:
+    """The output to ask for, and whether it is pooled already (`[B, H]`, not `[B, S, H]`).
+
+    Raises:
+        BadModel: none of the outputs is a vector a text or a token.
+    """
+    for name in POOLED_NAMES:
+        if len(outputs.get(name, ())) == 2:
+            return name, True
+    for name in HIDDEN_NAMES:
+        if len(outputs.get(name, ())) == 3:
+            return name, False
+    raise BadModel(
+        f"{graph}: has outputs {', '.join(sorted(outputs))}; known are "
+        f"{', '.join(POOLED_NAMES)} ([batch, dim]) and {', '.join(HIDDEN_NAMES)} "
+        "([batch, tokens, dim])"
+    )
+
+
+def find_inputs(inputs: dict[str, str], graph: Path) -> list[str]:
+    """The inputs to feed to a padded graph.
+
+    Raises:
+        BadModel: it wants something that is not made from token ids, or other than int64.
+    """
+    for name, kind in inputs.items():
+        if name not in KNOWN_INPUTS:
+            raise BadModel(f"{graph}: wants input {name!r}; known are {', '.join(KNOWN_INPUTS)}")
+        if kind != "tensor(int64)":
+            raise BadModel(f"{graph}: input {name!r} is {kind}; tensor(int64) is served")
+    return list(inputs)

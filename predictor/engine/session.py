@@ -1,0 +1,176 @@
+"""ONNX Runtime sessions: providers, threads, memory, and errors translated into ours.
+
+Measured on MiniLM with two cores (`predictor/README.md`, Decisions): N callers of one session with
+one thread beat one session with N threads when there is a queue; a single text alone is fastest on
+all threads at once. Hence two sessions, narrow and wide. They share what can be shared: the look-up
+tables are one mapping of the file, and the working memory is one arena.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_native
+
+from predictor.engine.bundle import MappedTensor
+from predictor.errors import BadModel, BadSetting, EngineError, EngineOutOfMemory
+
+Device = Literal["auto", "cpu", "cuda"]
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+CUDA = "CUDAExecutionProvider"
+CPU = "CPUExecutionProvider"
+# On the CPU the fused kernel is about six times slower than Add + LayerNormalization.
+SLOWER_FUSIONS = ["SkipLayerNormFusion"]
+# First chunk of the shared arena, bytes; it grows by powers of two from here.
+ARENA_FIRST_CHUNK = 1 << 20
+
+_arena_registered = False
+
+
+def resolve_device(asked: Device) -> Literal["cpu", "cuda"]:
+    """The device to run on.
+
+    Raises:
+        BadSetting: CUDA was asked for and this ONNX Runtime has no CUDA provider.
+    """
+    has_cuda = CUDA in onnxruntime.get_available_providers()
+    if asked == "cuda" and not has_cuda:
+        raise BadSetting(
+            "--device cuda: this onnxruntime has no CUDA provider; install '.[gpu]' or use "
+            "--device cpu"
+        )
+    return "cuda" if has_cuda and asked != "cpu" else "cpu"
+
+
+def _share_arena() -> None:
+    """Register one CPU arena for all sessions of the process (it can be done only once)."""
+    global _arena_registered
+    if _arena_registered:
+        return
+    info = ort_native.OrtMemoryInfo(
+        "Cpu",
+        ort_native.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
+        0,
+        ort_native.OrtMemType.DEFAULT,
+    )
+    growth = {
+        "max_mem": 0,
+        "arena_extend_strategy": 0,
+        "initial_chunk_size_bytes": ARENA_FIRST_CHUNK,
+        "max_dead_bytes_per_chunk": -1,
+    }
+    ort_native.create_and_register_allocator(info, ort_native.OrtArenaCfg(growth))
+    _arena_registered = True
+
+
+class SharedWeights:
+    """Look-up tables of one model file, mapped once, handed to every session of that model."""
+
+    def __init__(self, folder: Path, tensors: Sequence[MappedTensor]) -> None:
+        self._arrays = {
+            tensor.name: np.memmap(
+                folder / tensor.file,
+                dtype=np.float32,
+                mode="r",
+                offset=tensor.offset,
+                shape=tensor.shape,
+            )
+            for tensor in tensors
+        }
+        self.values = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(array)
+            for name, array in self._arrays.items()
+        }
+
+
+class Session:
+    """One `InferenceSession`; `run` may be called from several threads at once."""
+
+    def __init__(
+        self,
+        graph: Path,
+        *,
+        threads: int,
+        spin: bool,
+        device: Literal["cpu", "cuda"] = "cpu",
+        shared: SharedWeights | None = None,
+    ) -> None:
+        """Load the graph.
+
+        Args:
+            threads: threads of one `run`, the caller's included.
+            spin: whether idle threads of a run busy-wait for its next operator.
+
+        Raises:
+            BadModel: the file is not a loadable graph, or it fell back to another provider.
+        """
+        _share_arena()
+        self._shared = shared  # the session reads this memory as long as it lives
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(graph),
+                self._options(threads, spin, shared),
+                providers=[CUDA, CPU] if device == "cuda" else [CPU],
+                disabled_optimizers=SLOWER_FUSIONS if device == "cpu" else None,
+            )
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise BadModel(f"{graph}: ONNX Runtime cannot load it: {_first_line(error)}") from error
+        wanted = CUDA if device == "cuda" else CPU
+        if self._session.get_providers()[0] != wanted:
+            raise BadModel(
+                f"{graph}: wanted {wanted}, but ONNX Runtime fell back to "
+                f"{self._session.get_providers()[0]} (are the CUDA libraries and a GPU there?)"
+            )
+        self.inputs: dict[str, str] = {i.name: i.type for i in self._session.get_inputs()}
+        self.outputs: dict[str, list[Any]] = {
+            o.name: list(o.shape) for o in self._session.get_outputs()
+        }
+
+    @staticmethod
+    def _options(threads: int, spin: bool, shared: SharedWeights | None) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # One pattern is kept for every input shape ever seen: with packed batches that is a leak.
+        options.enable_mem_pattern = False
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        if shared is not None:
+            for name, value in shared.values.items():
+                options.add_initializer(name, value)
+        return options
+
+    def run(self, output: str, feed: Arrays) -> npt.NDArray[np.float32]:
+        """One output for one feed.
+
+        Raises:
+            EngineOutOfMemory: memory for this shape could not be had.
+            EngineError: anything else; the cause is chained.
+        """
+        try:
+            result: npt.NDArray[np.float32] = self._session.run([output], feed)[0]
+        except MemoryError as error:
+            raise EngineOutOfMemory("not enough memory for this batch") from error
+        except Exception as error:  # see above
+            if _is_out_of_memory(str(error)):
+                raise EngineOutOfMemory("not enough memory for this batch") from error
+            raise EngineError("the engine failed on this batch") from error
+        return result
+
+
+def _is_out_of_memory(message: str) -> bool:
+    lowered = message.lower()
+    return any(
+        sign in lowered for sign in ("failed to allocate", "bad_alloc", "bad alloc", "out of memory")
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,171 @@
+"""A Hugging Face directory to a bundle, proven before it is published.
+
+Publication is atomic: the bundle is written aside, proven, and renamed into its place, so that a
+reader sees all of it or nothing, and an interrupted conversion leaves nothing that looks whole.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from predictor.engine.bundle import (
+    CANONICAL,
+    MANIFEST,
+    TOKENIZER,
+    Bundle,
+    Proof,
+    is_bundle,
+    sha256,
+)
+from predictor.engine.engine import OnnxEngine
+from predictor.engine.pooling import cosines, finish
+from predictor.engine.tokenizer import Tokenizer
+from predictor.errors import BadModel
+from predictor.export.bert import build_bert
+from predictor.export.canonical import CANONICAL_TEXTS
+from predictor.export.source import Source
+from predictor.export.weights import Weights
+from predictor.types import FloatRows
+
+logger = logging.getLogger(__name__)
+
+GRAPH = "model.onnx"
+# A converter that builds another graph from the same weights has another number here.
+CONVERTER = 1
+# The smallest cosine between a canonical vector and what the server computes later, fp32.
+TOLERANCE = 0.99999
+PREFIX = {"bert": "bert."}
+
+
+def can_convert(source: Source) -> bool:
+    return source.weights is not None and source.family in PREFIX
+
+
+def source_digest(source: Source) -> str:
+    """Hex sha256 over all that decides the bundle: weights, tokenizer, settings, converter."""
+    assert source.weights is not None
+    settings = replace(source, folder=Path())
+    text = json.dumps(
+        [CONVERTER, sha256(source.weights), sha256(source.tokenizer), repr(settings)],
+        sort_keys=True,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def convert_cached(source: Source, cache_dir: Path, threads: int) -> Path:
+    """The bundle of this source in the cache, made if it is not there yet.
+
+    Returns:
+        The version folder, `<cache_dir>/<digest>/1`.
+
+    Raises:
+        BadModel: the model cannot be converted, or its graph is out of tolerance.
+    """
+    digest = source_digest(source)
+    version = cache_dir / digest[:16] / "1"
+    if is_bundle(version):
+        return version
+    logger.info("converting %s (%s) into %s", source.folder, source.family, version)
+    started = time.monotonic()
+    try:
+        version.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=version.parent))
+    except OSError as error:
+        raise BadModel(f"{cache_dir}: cannot be written ({error.strerror}); give --cache-dir") from (
+            error
+        )
+    try:
+        bundle = _write(source, digest, aside, threads)
+        _publish(aside, version)
+    except OSError as error:
+        raise BadModel(f"{cache_dir}: writing the bundle failed: {error.strerror}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    logger.info(
+        "converted in %.1f s: revision %s, %d canonical texts, smallest cosine %.7f (%s)",
+        time.monotonic() - started,
+        bundle.revision,
+        len(CANONICAL_TEXTS),
+        bundle.proof.min_cosine,
+        bundle.proof.reference,
+    )
+    return version
+
+
+def _publish(aside: Path, version: Path) -> None:
+    os.chmod(aside, 0o755)
+    try:
+        aside.rename(version)
+    except OSError:
+        if not is_bundle(version):  # else another process was faster, with the same content
+            raise
+
+
+def _write(source: Source, digest: str, folder: Path, threads: int) -> Bundle:
+    assert source.weights is not None
+    weights = Weights(source.weights, PREFIX[source.family])
+    mapped = build_bert(source.config, weights, source.pooling, folder / GRAPH)
+    shutil.copyfile(source.tokenizer, folder / TOKENIZER)
+    draft = Bundle(
+        family=source.family,
+        source_digest=digest,
+        max_length=source.max_length,
+        dimensions=int(source.config["hidden_size"]),
+        pooling=source.pooling,
+        normalize=source.normalize,
+        inputs="packed",
+        graph=GRAPH,
+        prompts=source.prompts,
+        default_prompt_name=source.default_prompt_name,
+        mapped=mapped,
+        pad_id=int(source.config.get("pad_token_id") or 0),
+        proof=Proof(reference="none", tolerance=TOLERANCE),
+    )
+    proof, vectors = _prove(draft, folder, threads, int(source.config["vocab_size"]))
+    np.savez(folder / CANONICAL, texts=np.array(CANONICAL_TEXTS), vectors=vectors)
+    files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+    bundle = msgspec.structs.replace(draft, proof=proof, files=files)
+    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(bundle), indent=2))
+    return bundle
+
+
+def _prove(
+    bundle: Bundle, folder: Path, threads: int, vocabulary: int
+) -> tuple[Proof, FloatRows]:
+    """Run the canonical texts one by one and all together; they must give the same vectors.
+
+    Raises:
+        BadModel: they do not, or the tokenizer has ids that the model has no vectors for.
+    """
+    tokenizer = Tokenizer(folder / TOKENIZER, bundle.max_length)
+    if tokenizer.vocab_size > vocabulary:
+        raise BadModel(
+            f"tokenizer.json has {tokenizer.vocab_size} ids, the model's table has {vocabulary}"
+        )
+    engine = OnnxEngine(folder, bundle, threads=threads)
+    rows = tokenizer.encode(CANONICAL_TEXTS).ids
+    alone = finish(np.concatenate([engine.run([row], wide=True) for row in rows]), None, True)
+    together = finish(engine.run(rows), None, True)
+    smallest = float(cosines(alone, together).min())
+    if not np.isfinite(alone).all() or not smallest >= TOLERANCE:
+        raise BadModel(
+            f"the converted graph gives other vectors in a batch than alone: smallest cosine "
+            f"{smallest:.6f}, tolerance {TOLERANCE}"
+        )
+    difference = float(np.abs(alone - together).max())
+    proof = Proof(
+        reference="self",
+        tolerance=TOLERANCE,
+        min_cosine=smallest,
+        max_abs_difference=difference,
+    )
+    return proof, alone

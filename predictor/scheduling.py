@@ -1,0 +1,170 @@
+"""Which rows run next: pure decisions and the queue they are made on; no threads, no clock.
+
+The oldest row of a lane is always in its next batch, so nothing starves; its batch mates are the
+rows nearest to it in length, because attention runs on a padded view and unequal lengths are the
+one thing that packing cannot save. Budgets are in tokens.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from predictor.types import Lane
+
+T = TypeVar("T")
+
+# A batch mate is at most twice as long as the oldest row plus this, and the other way round.
+LENGTH_RATIO = 2
+LENGTH_SLACK = 8
+# Batches under this many tokens cost more in overhead than spreading them over threads gains.
+SMALLEST_SHARE = 128
+
+
+def choose_window(
+    lengths: Sequence[tuple[int, int]], anchor: int, budget: int, max_rows: int
+) -> tuple[int, int]:
+    """The stretch `[low, high)` of rows, sorted by (length, number), to run with row `anchor`.
+
+    Grows towards the nearer length until the next row would exceed `budget` tokens, `max_rows`
+    (0: no limit) or the length ratio. Always holds the anchor, even one longer than the budget.
+    """
+    reference = lengths[anchor][0]
+    low, high, total = anchor, anchor + 1, reference
+    shortest = (reference - LENGTH_SLACK) / LENGTH_RATIO
+    longest = reference * LENGTH_RATIO + LENGTH_SLACK
+    while not max_rows or high - low < max_rows:
+        below = lengths[low - 1][0] if low else None
+        above = lengths[high][0] if high < len(lengths) else None
+        if below is not None and below < shortest:
+            below = None
+        if above is not None and above > longest:
+            above = None
+        if below is not None and (above is None or reference - below <= above - reference):
+            if total + below > budget:
+                break
+            low, total = low - 1, total + below
+        elif above is not None:
+            if total + above > budget:
+                break
+            high, total = high + 1, total + above
+        else:
+            break
+    return low, high
+
+
+class WaitingRows(Generic[T]):
+    """Rows of one lane, by age and by length. Numbers are handed out in order of arrival."""
+
+    def __init__(self) -> None:
+        self._by_age: dict[int, tuple[int, float, T]] = {}
+        self._by_length: list[tuple[int, int]] = []
+        self._next = 0
+        self.tokens = 0
+
+    def __len__(self) -> int:
+        return len(self._by_age)
+
+    def add(self, length: int, now: float, item: T) -> int:
+        """Queue a row of `length` tokens that arrived at `now`; returns its number."""
+        number = self._next
+        self._next += 1
+        self._by_age[number] = (length, now, item)
+        insort(self._by_length, (length, number))
+        self.tokens += length
+        return number
+
+    def discard(self, number: int) -> None:
+        """Remove a row that nobody waits for; nothing happens if it left already."""
+        entry = self._by_age.pop(number, None)
+        if entry is None:
+            return
+        length = entry[0]
+        del self._by_length[bisect_left(self._by_length, (length, number))]
+        self.tokens -= length
+
+    def oldest(self) -> float | None:
+        """Arrival of the row that waited longest."""
+        return next(iter(self._by_age.values()))[1] if self._by_age else None
+
+    def take(self, budget: int, max_rows: int) -> list[T]:
+        """Remove and return the next batch, shortest row first."""
+        number, (length, _, _) = next(iter(self._by_age.items()))
+        anchor = bisect_left(self._by_length, (length, number))
+        low, high = choose_window(self._by_length, anchor, budget, max_rows)
+        chosen = self._by_length[low:high]
+        del self._by_length[low:high]
+        self.tokens -= sum(length for length, _ in chosen)
+        return [self._by_age.pop(number)[2] for _, number in chosen]
+
+
+@dataclass(slots=True)
+class Fairness:
+    """How much of the engine ingest is owed because queries went first, in tokens."""
+
+    share: float
+    owed: float = field(default=0.0)
+
+    def ran(self, lane: Lane, tokens: int, other_waits: bool) -> None:
+        """Account for a batch of `lane`; `other_waits`: the other lane had rows too."""
+        if lane is Lane.INGEST:
+            self.owed = max(0.0, self.owed - tokens)
+        elif other_waits:
+            self.owed += tokens * self.share / (1.0 - self.share)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The engine at this moment. `running`: batches by lane; `wide`: one has all threads."""
+
+    workers: int
+    running: Mapping[Lane, int]
+    wide: bool
+    contended: bool
+
+
+def next_lane(load: Load, waiting: Mapping[Lane, int], owed: float, budget: int) -> Lane | None:
+    """The lane whose batch starts now, or None if nothing may start.
+
+    At most `workers` batches run, but while ingest holds a worker one batch of queries may run
+    beside them: a query then waits for a slice of CPU, not for a whole ingest batch.
+    """
+    if load.wide:
+        return None
+    total = sum(load.running.values())
+    free = total < load.workers
+    beside = total == load.workers and load.running[Lane.INGEST] > 0
+    if waiting[Lane.INGEST] and free and (not waiting[Lane.QUERY] or owed >= budget):
+        return Lane.INGEST
+    if waiting[Lane.QUERY] and (free or beside):
+        return Lane.QUERY
+    return None
+
+
+def fair_budget(load: Load, waiting_tokens: int, budget: int) -> int:
+    """Tokens of the next batch: what waits, spread over the idle workers, at most `budget`."""
+    idle = max(1, load.workers - sum(load.running.values()))
+    return min(budget, max(SMALLEST_SHARE, -(-waiting_tokens // idle)))
+
+
+def runs_alone(load: Load, waiting_rows: int, waiting_tokens: int, budget: int) -> bool:
+    """Whether all that waits is one batch in an idle engine that was not contended just now."""
+    idle = not any(load.running.values()) and not load.wide
+    return idle and not load.contended and 0 < waiting_rows and waiting_tokens <= budget
+
+
+def holds_back(waited_s: float, delay_s: float, rows_full: bool, tokens_full: bool) -> bool:
+    """Whether to wait for a fuller batch: only with a window configured, and never when full."""
+    return delay_s > 0 and waited_s < delay_s and not rows_full and not tokens_full
+
+
+def lane_of(asked: Lane | None, tokens: int, query_tokens: int) -> Lane:
+    """The lane a request asked for, else by size."""
+    return asked or (Lane.QUERY if tokens <= query_tokens else Lane.INGEST)
+
+
+def retry_after_s(queued_tokens: int, tokens_per_second: float) -> float:
+    """When the queue will have room: the time to work off half of it, 1 to 30 s."""
+    if tokens_per_second <= 0:
+        return 1.0
+    return min(30.0, max(1.0, queued_tokens / 2 / tokens_per_second))

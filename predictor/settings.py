@@ -1,0 +1,270 @@
+"""Every setting once: its flag, its environment variables, its unit and why the default is what it is.
+
+Read once at start, frozen, handed down by slice. A flag beats `PREDICTOR_<NAME>`, which beats the
+name other servers use for it (TEI's), which beats the default. KServe's own flags keep their
+spelling; each flag may be written with dashes or underscores.
+"""
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from predictor.errors import BadSetting
+from predictor.types import Pooling
+
+KSERVE_MOUNT = "/mnt/models"
+
+
+def setting(
+    default: Any,
+    help_text: str,
+    *,
+    alias: str | None = None,
+    choices: Sequence[str] | None = None,
+    minimum: float | None = None,
+) -> Any:
+    """A field with its documentation; `alias` is another server's environment variable."""
+    return dataclasses.field(
+        default=default,
+        metadata={"help": help_text, "alias": alias, "choices": choices, "minimum": minimum},
+    )
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which model, and how it is loaded."""
+
+    model_dir: str = setting(
+        KSERVE_MOUNT, "model to serve: a bundle, a Hugging Face directory, or numbered versions"
+    )
+    model_name: str = setting(
+        "model", "name in URLs and requests (KServe's --model_name)", alias="SERVED_MODEL_NAME"
+    )
+    cache_dir: str = setting(
+        "/tmp/predictor-cache", "where converted bundles are kept; /tmp is there on a read-only root"
+    )
+    no_convert: bool = setting(False, "serve onnx/model.onnx as it is, even if weights are there")
+    pooling: str = setting(
+        "auto", "override the model's pooling", alias="POOLING",
+        choices=("auto", *(p.value for p in Pooling)),
+    )
+    dtype: str = setting("float32", "precision to run in", alias="DTYPE", choices=("float32",))
+    device: str = setting("auto", "where to run", choices=("auto", "cpu", "cuda"))
+    threads: int = setting(
+        0, "threads of the engine; 0: the CPUs that affinity and cgroup allow", minimum=0
+    )
+    tokenization_workers: int = setting(
+        0, "threads that tokenise long requests; 0: as --threads", alias="TOKENIZATION_WORKERS",
+        minimum=0,
+    )
+    null_engine: bool = setting(False, "answer constant vectors, to measure the server alone")
+
+
+@dataclass(frozen=True)
+class RequestSettings:
+    """What one request may ask for."""
+
+    max_body_bytes: int = setting(
+        8 << 20, "largest request body, bytes; 8 MiB is gRPC's default in KServe",
+        alias="PAYLOAD_LIMIT", minimum=1024,
+    )
+    max_client_batch_size: int = setting(
+        2048, "most inputs a request; 2048 is OpenAI's limit", alias="MAX_CLIENT_BATCH_SIZE",
+        minimum=1,
+    )
+    auto_truncate: bool = setting(
+        True, "cut texts over the model's length (reported) instead of refusing them",
+        alias="AUTO_TRUNCATE",
+    )
+    default_prompt_name: str = setting(
+        "", "prompt put before texts that name none", alias="DEFAULT_PROMPT_NAME"
+    )
+    default_prompt: str = setting(
+        "", "text put before every text that names no prompt", alias="DEFAULT_PROMPT"
+    )
+    token_ids: str = setting(
+        "accept", "requests with token ids: langchain sends another tokenizer's by default",
+        choices=("accept", "refuse"),
+    )
+    request_timeout_ms: int = setting(
+        60_000, "deadline of a request that sets none, ms", minimum=1
+    )
+
+
+@dataclass(frozen=True)
+class BatchingSettings:
+    """How rows become batches."""
+
+    max_batch_tokens: int = setting(
+        512, "tokens a batch; 256 to 1024 is fastest on a CPU, a GPU wants 16384",
+        alias="MAX_BATCH_TOKENS", minimum=1,
+    )
+    max_batch_rows: int = setting(
+        0, "rows a batch; 0: only the tokens count", alias="MAX_BATCH_REQUESTS", minimum=0
+    )
+    max_queue_delay_ms: float = setting(
+        0.0, "how long an idle engine waits for a fuller batch, ms", minimum=0
+    )
+    max_queue_tokens: int = setting(
+        131_072, "tokens that may wait; beyond them 429 (about 10 s of two cores)", minimum=1
+    )
+    max_concurrent_requests: int = setting(
+        4096, "requests in the server at once; beyond them 429", alias="MAX_CONCURRENT_REQUESTS",
+        minimum=1,
+    )
+    query_tokens: int = setting(
+        512, "requests with more tokens are ingest unless they say otherwise", minimum=0
+    )
+    ingest_share: float = setting(
+        0.25, "share of the engine that ingest keeps while queries wait, 0 to 0.9", minimum=0
+    )
+    engine_timeout_s: float = setting(
+        120.0, "a batch that runs longer means a hung engine: the process is replaced", minimum=1
+    )
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Ports, shutdown, logs."""
+
+    host: str = setting("0.0.0.0", "address to listen on (never taken from HOSTNAME)")
+    http_port: int = setting(8080, "REST port", minimum=0)
+    grpc_port: int = setting(8081, "gRPC port", minimum=0)
+    enable_grpc: bool = setting(True, "serve gRPC")
+    drain_delay: float = setting(
+        5.0, "after SIGTERM, seconds of 503 before the listeners close", minimum=0
+    )
+    grace_period: float = setting(
+        30.0, "after that, seconds for accepted requests to finish", minimum=1
+    )
+    log_format: str = setting(
+        "auto", "json, text, or text on a terminal only", choices=("auto", "json", "text")
+    )
+    log_level: str = setting(
+        "info", "least severity logged", choices=("debug", "info", "warning", "error")
+    )
+    access_log: bool = setting(False, "one line a request")
+
+
+@dataclass(frozen=True)
+class Settings:
+    model: ModelSettings = dataclasses.field(default_factory=ModelSettings)
+    request: RequestSettings = dataclasses.field(default_factory=RequestSettings)
+    batching: BatchingSettings = dataclasses.field(default_factory=BatchingSettings)
+    server: ServerSettings = dataclasses.field(default_factory=ServerSettings)
+
+
+GROUPS = {
+    "model": ModelSettings,
+    "request": RequestSettings,
+    "batching": BatchingSettings,
+    "server": ServerSettings,
+}
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """One flag a setting, in groups; a flag that is not given leaves no trace in the namespace."""
+    for group in GROUPS.values():
+        section = parser.add_argument_group((group.__doc__ or "").rstrip("."))
+        for field in dataclasses.fields(group):
+            names = list(dict.fromkeys([_flag(field.name, "-"), _flag(field.name, "_")]))
+            section.add_argument(
+                *names,
+                dest=field.name,
+                default=argparse.SUPPRESS,
+                metavar=_metavar(field),
+                help=_help(field),
+                **({"nargs": "?", "const": "true"} if field.type is bool else {}),
+            )
+
+
+def _flag(name: str, separator: str) -> str:
+    return "--" + name.replace("_", separator)
+
+
+def _metavar(field: dataclasses.Field[Any]) -> str:
+    choices = field.metadata["choices"]
+    if choices:
+        return "{" + ",".join(choices) + "}"
+    return {bool: "BOOL", int: "N", float: "X"}.get(field.type, "TEXT")  # type: ignore[call-overload,no-any-return]
+
+
+def _help(field: dataclasses.Field[Any]) -> str:
+    names = [f"PREDICTOR_{field.name.upper()}"]
+    if field.metadata["alias"]:
+        names.append(field.metadata["alias"])
+    shown = "''" if field.default == "" else str(field.default).lower()
+    return f"{field.metadata['help']} [default {shown}; {', '.join(names)}]".replace("%", "%%")
+
+
+def read_settings(
+    flags: Mapping[str, str], environment: Mapping[str, str] = os.environ
+) -> Settings:
+    """Settings from parsed flags (texts by field name) and the environment.
+
+    Raises:
+        BadSetting: a value is not of its type, not one of its choices or under its minimum, or two
+            settings contradict each other.
+    """
+    groups = {
+        name: group(
+            **{field.name: _value(field, flags, environment) for field in dataclasses.fields(group)}
+        )
+        for name, group in GROUPS.items()
+    }
+    settings = Settings(**groups)
+    if settings.batching.ingest_share > 0.9:
+        raise BadSetting(
+            f"--ingest-share {settings.batching.ingest_share}: at most 0.9, or queries starve"
+        )
+    return settings
+
+
+def _value(
+    field: dataclasses.Field[Any], flags: Mapping[str, str], environment: Mapping[str, str]
+) -> Any:
+    own = f"PREDICTOR_{field.name.upper()}"
+    alias = field.metadata["alias"] or ""
+    if field.name in flags:
+        return _parse(field, flags[field.name], _flag(field.name, "-"))
+    for variable in (own, alias):
+        if environment.get(variable, "") != "":
+            return _parse(field, environment[variable], variable)
+    return field.default
+
+
+def _parse(field: dataclasses.Field[Any], text: str, origin: str) -> Any:
+    choices, minimum = field.metadata["choices"], field.metadata["minimum"]
+    kind: Any = field.type
+    if kind is bool:
+        if text.lower() not in {"true", "false", "1", "0"}:
+            raise BadSetting(f"{origin}: {text!r} is not true or false")
+        return text.lower() in {"true", "1"}
+    try:
+        value = kind(text)
+    except ValueError as error:
+        raise BadSetting(f"{origin}: {text!r} is not a number") from error
+    if choices and value not in choices:
+        raise BadSetting(f"{origin}: {text!r} is not one of {', '.join(choices)}")
+    if minimum is not None and not value >= minimum:
+        raise BadSetting(f"{origin}: {text} is under the minimum {minimum}")
+    return value
+
+
+def model_path(settings: ModelSettings) -> Path:
+    """The model directory as a path.
+
+    Raises:
+        BadSetting: it does not exist.
+    """
+    path = Path(settings.model_dir)
+    if not path.is_dir():
+        raise BadSetting(
+            f"--model-dir {path}: no such directory (under KServe the storage initializer puts the "
+            f"model at {KSERVE_MOUNT})"
+        )
+    return path

@@ -1,0 +1,89 @@
+"""The one request type that every protocol decodes to, and what comes back."""
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+FloatRows = npt.NDArray[np.float32]
+IntIds = npt.NDArray[np.int32]
+
+Protocol = Literal["v1", "v2", "v2_grpc", "openai", "tei", "cohere"]
+Direction = Literal["right", "left"]
+Inputs = list[str] | list[list[int]]
+
+
+class Lane(IntEnum):
+    """Who goes first; the numbers are Triton's priorities (1 is the highest)."""
+
+    QUERY = 1
+    INGEST = 2
+
+
+class OutputType(str, Enum):
+    """How a vector is delivered; the names are Cohere's `embedding_types`."""
+
+    FLOAT = "float"
+    INT8 = "int8"
+    UINT8 = "uint8"
+    BINARY = "binary"
+    UBINARY = "ubinary"
+
+
+class Pooling(str, Enum):
+    """How token vectors become one vector; the names are TEI's, with `mean` the default."""
+
+    MEAN = "mean"
+    CLS = "cls"
+
+
+@dataclass(slots=True)
+class EmbedRequest:
+    """A decoded request. `None` means: as the model or the server is configured."""
+
+    inputs: Inputs
+    protocol: Protocol
+    model: str = ""
+    version: str = ""
+    dimensions: int | None = None
+    normalize: bool | None = None
+    truncate: bool | None = None
+    truncation_direction: Direction = "right"
+    prompt_name: str | None = None
+    lane: Lane | None = None
+    timeout_s: float | None = None
+    output_types: tuple[OutputType, ...] = (OutputType.FLOAT,)
+    request_id: str = ""
+
+
+@dataclass(slots=True)
+class Tokens:
+    """Token ids of one request, ready to run.
+
+    ids: one list a row, special tokens included, at most the model's maximum length each.
+    truncated: the indices of the rows that lost tokens.
+    """
+
+    ids: list[list[int]]
+    truncated: list[int] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        return sum(map(len, self.ids))
+
+
+@dataclass(slots=True)
+class EmbedResult:
+    """vectors: float32 `[N, dim]`, cut and normalised; quantized: the same rows in other types."""
+
+    vectors: FloatRows
+    tokens: int
+    truncated: list[int]
+    model: str
+    version: str
+    revision: str
+    quantized: dict[OutputType, npt.NDArray[np.int8] | npt.NDArray[np.uint8]] = field(
+        default_factory=dict
+    )

@@ -1,0 +1,1 @@
+"""Reference vectors, and the fixed texts and the program they are made from."""
