@@ -12,6 +12,8 @@ class PredictorError(Exception):
     """Base of all errors whose text a client may read."""
 
     code: ClassVar[str] = "internal"
+    # The reason under which the metrics count a request that was refused for it.
+    rejection: ClassVar[str | None] = None
 
 
 class InvalidInput(PredictorError):
@@ -60,22 +62,31 @@ class Overloaded(PredictorError):
     """The queue is full; `retry_after_s` says when it is worth coming back (seconds)."""
 
     code = "overloaded"
+    rejection = "queue_full"
 
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
 
+class TooManyRequests(Overloaded):
+    """As many requests are in the server as may be."""
+
+    rejection = "too_many_requests"
+
+
 class DeadlineExceeded(PredictorError):
     """The request's own time limit passed before its rows were computed."""
 
     code = "deadline_exceeded"
+    rejection = "deadline"
 
 
 class NotReady(PredictorError):
     """Loading, draining, or the engine is down."""
 
     code = "not_ready"
+    rejection = "not_ready"
 
     def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
@@ -92,6 +103,7 @@ class ClientGone(PredictorError):
     """The client went away; nobody reads the answer."""
 
     code = "client_gone"
+    rejection = "client_gone"
 
 
 class BadModel(PredictorError):
@@ -110,3 +122,21 @@ class EngineOutOfMemory(EngineError):
     """The engine could not allocate for this batch; a smaller one may fit."""
 
     code = "engine_out_of_memory"
+
+
+class MalformedBody(InvalidInput):
+    """The body does not parse at all."""
+
+    code = "malformed_body"
+
+
+class Internal(PredictorError):
+    """Our fault. The text holds an id that finds the log line, and nothing else."""
+
+    code = "internal"
+
+
+class MethodNotAllowed(PredictorError):
+    """The route exists, with another method."""
+
+    code = "method_not_allowed"

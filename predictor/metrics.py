@@ -34,9 +34,7 @@ TOKENIZE_SECONDS = Histogram(
 QUEUE_SECONDS = Histogram(
     "predictor_queue_seconds", "Time the oldest row of a batch waited", MODEL, buckets=SECONDS
 )
-RUN_SECONDS = Histogram(
-    "predictor_run_seconds", "Time of one engine run", MODEL, buckets=SECONDS
-)
+RUN_SECONDS = Histogram("predictor_run_seconds", "Time of one engine run", MODEL, buckets=SECONDS)
 QUEUE_TOKENS = Gauge("predictor_queue_tokens", "Tokens admitted and not yet running", MODEL)
 QUEUE_ROWS = Gauge("predictor_queue_rows", "Rows admitted and not yet running", MODEL)
 BATCH_TOKENS = Histogram("predictor_batch_tokens", "Tokens a batch", MODEL, buckets=POWERS)

@@ -97,6 +97,14 @@ class WaitingRows(Generic[T]):
         self.tokens -= sum(length for length, _ in chosen)
         return [self._by_age.pop(number)[2] for _, number in chosen]
 
+    def take_all(self) -> list[T]:
+        """Remove and return every row, shortest first."""
+        rows = [self._by_age[number][2] for _, number in self._by_length]
+        self._by_age.clear()
+        self._by_length.clear()
+        self.tokens = 0
+        return rows
+
 
 @dataclass(slots=True)
 class Fairness:
@@ -147,10 +155,10 @@ def fair_budget(load: Load, waiting_tokens: int, budget: int) -> int:
     return min(budget, max(SMALLEST_SHARE, -(-waiting_tokens // idle)))
 
 
-def runs_alone(load: Load, waiting_rows: int, waiting_tokens: int, budget: int) -> bool:
+def runs_alone(load: Load, waiting_tokens: int, budget: int) -> bool:
     """Whether all that waits is one batch in an idle engine that was not contended just now."""
     idle = not any(load.running.values()) and not load.wide
-    return idle and not load.contended and 0 < waiting_rows and waiting_tokens <= budget
+    return idle and not load.contended and waiting_tokens <= budget
 
 
 def holds_back(waited_s: float, delay_s: float, rows_full: bool, tokens_full: bool) -> bool:

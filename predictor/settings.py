@@ -1,4 +1,4 @@
-"""Every setting once: its flag, its environment variables, its unit and why the default is what it is.
+"""Every setting once: flag, environment variables, unit and the reason for the default.
 
 Read once at start, frozen, handed down by slice. A flag beats `PREDICTOR_<NAME>`, which beats the
 name other servers use for it (TEI's), which beats the default. KServe's own flags keep their
@@ -45,11 +45,14 @@ class ModelSettings:
         "model", "name in URLs and requests (KServe's --model_name)", alias="SERVED_MODEL_NAME"
     )
     cache_dir: str = setting(
-        "/tmp/predictor-cache", "where converted bundles are kept; /tmp is there on a read-only root"
+        "/tmp/predictor-cache",
+        "where converted bundles are kept; /tmp is there on a read-only root",
     )
     no_convert: bool = setting(False, "serve onnx/model.onnx as it is, even if weights are there")
     pooling: str = setting(
-        "auto", "override the model's pooling", alias="POOLING",
+        "auto",
+        "override the model's pooling",
+        alias="POOLING",
         choices=("auto", *(p.value for p in Pooling)),
     )
     dtype: str = setting("float32", "precision to run in", alias="DTYPE", choices=("float32",))
@@ -58,7 +61,9 @@ class ModelSettings:
         0, "threads of the engine; 0: the CPUs that affinity and cgroup allow", minimum=0
     )
     tokenization_workers: int = setting(
-        0, "threads that tokenise long requests; 0: as --threads", alias="TOKENIZATION_WORKERS",
+        0,
+        "threads that tokenise long requests; 0: as --threads",
+        alias="TOKENIZATION_WORKERS",
         minimum=0,
     )
     null_engine: bool = setting(False, "answer constant vectors, to measure the server alone")
@@ -69,15 +74,20 @@ class RequestSettings:
     """What one request may ask for."""
 
     max_body_bytes: int = setting(
-        8 << 20, "largest request body, bytes; 8 MiB is gRPC's default in KServe",
-        alias="PAYLOAD_LIMIT", minimum=1024,
+        8 << 20,
+        "largest request body, bytes; 8 MiB is gRPC's default in KServe",
+        alias="PAYLOAD_LIMIT",
+        minimum=1024,
     )
     max_client_batch_size: int = setting(
-        2048, "most inputs a request; 2048 is OpenAI's limit", alias="MAX_CLIENT_BATCH_SIZE",
+        2048,
+        "most inputs a request; 2048 is OpenAI's limit",
+        alias="MAX_CLIENT_BATCH_SIZE",
         minimum=1,
     )
     auto_truncate: bool = setting(
-        True, "cut texts over the model's length (reported) instead of refusing them",
+        True,
+        "cut texts over the model's length (reported) instead of refusing them",
         alias="AUTO_TRUNCATE",
     )
     default_prompt_name: str = setting(
@@ -87,12 +97,11 @@ class RequestSettings:
         "", "text put before every text that names no prompt", alias="DEFAULT_PROMPT"
     )
     token_ids: str = setting(
-        "accept", "requests with token ids: langchain sends another tokenizer's by default",
+        "accept",
+        "requests with token ids: langchain sends another tokenizer's by default",
         choices=("accept", "refuse"),
     )
-    request_timeout_ms: int = setting(
-        60_000, "deadline of a request that sets none, ms", minimum=1
-    )
+    request_timeout_ms: int = setting(60_000, "deadline of a request that sets none, ms", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -100,8 +109,10 @@ class BatchingSettings:
     """How rows become batches."""
 
     max_batch_tokens: int = setting(
-        512, "tokens a batch; 256 to 1024 is fastest on a CPU, a GPU wants 16384",
-        alias="MAX_BATCH_TOKENS", minimum=1,
+        256,
+        "tokens a batch; 256 to 1024 is fastest on a CPU, a GPU wants 16384",
+        alias="MAX_BATCH_TOKENS",
+        minimum=1,
     )
     max_batch_rows: int = setting(
         0, "rows a batch; 0: only the tokens count", alias="MAX_BATCH_REQUESTS", minimum=0
@@ -113,7 +124,9 @@ class BatchingSettings:
         131_072, "tokens that may wait; beyond them 429 (about 10 s of two cores)", minimum=1
     )
     max_concurrent_requests: int = setting(
-        4096, "requests in the server at once; beyond them 429", alias="MAX_CONCURRENT_REQUESTS",
+        4096,
+        "requests in the server at once; beyond them 429",
+        alias="MAX_CONCURRENT_REQUESTS",
         minimum=1,
     )
     query_tokens: int = setting(
@@ -178,7 +191,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
                 default=argparse.SUPPRESS,
                 metavar=_metavar(field),
                 help=_help(field),
-                **({"nargs": "?", "const": "true"} if field.type is bool else {}),
+                nargs="?" if field.type is bool else None,
+                const="true" if field.type is bool else None,
             )
 
 
@@ -190,7 +204,8 @@ def _metavar(field: dataclasses.Field[Any]) -> str:
     choices = field.metadata["choices"]
     if choices:
         return "{" + ",".join(choices) + "}"
-    return {bool: "BOOL", int: "N", float: "X"}.get(field.type, "TEXT")  # type: ignore[call-overload,no-any-return]
+    kinds: dict[Any, str] = {bool: "BOOL", int: "N", float: "X"}
+    return kinds.get(field.type, "TEXT")
 
 
 def _help(field: dataclasses.Field[Any]) -> str:

@@ -1,7 +1,7 @@
 """The one request type that every protocol decodes to, and what comes back."""
 
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 from typing import Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ class Lane(IntEnum):
     INGEST = 2
 
 
-class OutputType(str, Enum):
+class OutputType(StrEnum):
     """How a vector is delivered; the names are Cohere's `embedding_types`."""
 
     FLOAT = "float"
@@ -32,7 +32,7 @@ class OutputType(str, Enum):
     UBINARY = "ubinary"
 
 
-class Pooling(str, Enum):
+class Pooling(StrEnum):
     """How token vectors become one vector; the names are TEI's, with `mean` the default."""
 
     MEAN = "mean"
@@ -41,7 +41,10 @@ class Pooling(str, Enum):
 
 @dataclass(slots=True)
 class EmbedRequest:
-    """A decoded request. `None` means: as the model or the server is configured."""
+    """A decoded request. `None` means: as the model or the server is configured.
+
+    input_type: Cohere's name of what the texts are for; mapped to one of the model's prompts.
+    """
 
     inputs: Inputs
     protocol: Protocol
@@ -52,6 +55,7 @@ class EmbedRequest:
     truncate: bool | None = None
     truncation_direction: Direction = "right"
     prompt_name: str | None = None
+    input_type: str | None = None
     lane: Lane | None = None
     timeout_s: float | None = None
     output_types: tuple[OutputType, ...] = (OutputType.FLOAT,)
@@ -84,6 +88,7 @@ class EmbedResult:
     model: str
     version: str
     revision: str
+    request_id: str = ""
     quantized: dict[OutputType, npt.NDArray[np.int8] | npt.NDArray[np.uint8]] = field(
         default_factory=dict
     )

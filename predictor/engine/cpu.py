@@ -66,7 +66,7 @@ def cgroup_limit(root: Path = CGROUP, membership: Path = SELF) -> float | None:
 
 
 def available_cpus() -> int:
-    """Whole CPUs this process may keep busy: the smaller of affinity and cgroup limit, at least 1."""
+    """CPUs this process may keep busy: the smaller of affinity and cgroup limit, at least 1."""
     affinity = len(os.sched_getaffinity(0))
     limit = cgroup_limit()
     return affinity if limit is None else max(1, min(affinity, math.ceil(limit)))

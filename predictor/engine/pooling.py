@@ -22,7 +22,8 @@ def pool(
         return np.ascontiguousarray(hidden[:, 0])
     weights = mask.astype(np.float32)
     total: FloatRows = np.einsum("bsh,bs->bh", hidden, weights)
-    return total / weights.sum(axis=1, keepdims=True)
+    mean: FloatRows = total / weights.sum(axis=1, keepdims=True)
+    return mean
 
 
 def finish(rows: FloatRows, dimensions: int | None, normalize: bool) -> FloatRows:
@@ -32,7 +33,8 @@ def finish(rows: FloatRows, dimensions: int | None, normalize: bool) -> FloatRow
     if not normalize:
         return np.ascontiguousarray(rows)
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    return rows / np.maximum(norms, SMALLEST_NORM)[:, None]
+    unit: FloatRows = rows / np.maximum(norms, SMALLEST_NORM)[:, None]
+    return unit
 
 
 def cosines(left: FloatRows, right: FloatRows) -> npt.NDArray[np.float64]:

@@ -17,14 +17,15 @@ Quantized = npt.NDArray[np.int8] | npt.NDArray[np.uint8]
 def quantize(rows: FloatRows, kind: OutputType) -> Quantized:
     """Rows float32 `[N, D]` as int8/uint8 `[N, D]`, or packed bits `[N, ceil(D / 8)]`."""
     if kind in (OutputType.BINARY, OutputType.UBINARY):
-        packed = np.packbits(rows > 0, axis=1)
+        packed: npt.NDArray[np.uint8] = np.packbits(rows > 0, axis=1)
         if kind is OutputType.UBINARY:
             return packed
-        return (packed.astype(np.int16) - 128).astype(np.int8)
+        shifted: npt.NDArray[np.int8] = (packed.astype(np.int16) - 128).astype(np.int8)
+        return shifted
     largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
     scaled = np.rint(rows * (127.0 / np.maximum(largest, np.float32(1e-30))))
     if kind is OutputType.INT8:
-        return scaled.astype(np.int8)
+        return np.asarray(scaled, dtype=np.int8)
     if kind is OutputType.UINT8:
-        return (scaled + 128.0).astype(np.uint8)
+        return np.asarray(scaled + 128.0, dtype=np.uint8)
     raise ValueError(f"{kind} is not a quantised type; this is a bug")

@@ -7,6 +7,7 @@ tables are one mapping of the file, and the working memory is one arena.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,8 +29,6 @@ SLOWER_FUSIONS = ["SkipLayerNormFusion"]
 # First chunk of the shared arena, bytes; it grows by powers of two from here.
 ARENA_FIRST_CHUNK = 1 << 20
 
-_arena_registered = False
-
 
 def resolve_device(asked: Device) -> Literal["cpu", "cuda"]:
     """The device to run on.
@@ -46,11 +45,9 @@ def resolve_device(asked: Device) -> Literal["cpu", "cuda"]:
     return "cuda" if has_cuda and asked != "cpu" else "cpu"
 
 
+@cache
 def _share_arena() -> None:
     """Register one CPU arena for all sessions of the process (it can be done only once)."""
-    global _arena_registered
-    if _arena_registered:
-        return
     info = ort_native.OrtMemoryInfo(
         "Cpu",
         ort_native.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
@@ -64,7 +61,6 @@ def _share_arena() -> None:
         "max_dead_bytes_per_chunk": -1,
     }
     ort_native.create_and_register_allocator(info, ort_native.OrtArenaCfg(growth))
-    _arena_registered = True
 
 
 class SharedWeights:
@@ -168,7 +164,8 @@ class Session:
 def _is_out_of_memory(message: str) -> bool:
     lowered = message.lower()
     return any(
-        sign in lowered for sign in ("failed to allocate", "bad_alloc", "bad alloc", "out of memory")
+        sign in lowered
+        for sign in ("failed to allocate", "bad_alloc", "bad alloc", "out of memory")
     )
 
 

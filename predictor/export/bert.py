@@ -5,6 +5,7 @@ Q, K and V are three products rather than one: splitting the joint one costs mor
 Pooling is in the graph, over the padded view, so that a row's sum never depends on its batch mates.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from predictor.export.graph import MICROSOFT, Graph
 from predictor.export.weights import Weights
 from predictor.types import Pooling
 
-PACKED_INPUTS = {
+PACKED_INPUTS: dict[str, Sequence[str]] = {
     "input_ids": ("T",),
     "position_ids": ("T",),
     "token_index": ("B", "S"),
@@ -46,9 +47,13 @@ class BertConfig:
         self.epsilon = float(config.get("layer_norm_eps", 1e-12))
         for key, only in (("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
             if config.get(key, only) != only:
-                raise BadModel(f"config.json: {key} {config[key]!r} is not supported, only {only!r}")
+                raise BadModel(
+                    f"config.json: {key} {config[key]!r} is not supported, only {only!r}"
+                )
         if self.heads <= 0 or self.hidden % self.heads:
-            raise BadModel(f"config.json: {self.hidden} hidden do not split into {self.heads} heads")
+            raise BadModel(
+                f"config.json: {self.hidden} hidden do not split into {self.heads} heads"
+            )
 
 
 def build_bert(

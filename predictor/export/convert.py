@@ -5,7 +5,6 @@ reader sees all of it or nothing, and an interrupted conversion leaves nothing t
 """
 
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -27,13 +26,12 @@ from predictor.engine.bundle import (
     sha256,
 )
 from predictor.engine.engine import OnnxEngine
-from predictor.engine.pooling import cosines, finish
+from predictor.engine.pooling import cosines
+from predictor.engine.proving import alone_and_batched
 from predictor.engine.tokenizer import Tokenizer
 from predictor.errors import BadModel
-from predictor.export.bert import build_bert
 from predictor.export.canonical import CANONICAL_TEXTS
 from predictor.export.source import Source
-from predictor.export.weights import Weights
 from predictor.types import FloatRows
 
 logger = logging.getLogger(__name__)
@@ -50,15 +48,11 @@ def can_convert(source: Source) -> bool:
     return source.weights is not None and source.family in PREFIX
 
 
-def source_digest(source: Source) -> str:
-    """Hex sha256 over all that decides the bundle: weights, tokenizer, settings, converter."""
-    assert source.weights is not None
+def digest_of(source: Source, weights: Path) -> str:
+    """Hex sha256 over all that decides the vectors: weights, tokenizer, settings, converter."""
     settings = replace(source, folder=Path())
-    text = json.dumps(
-        [CONVERTER, sha256(source.weights), sha256(source.tokenizer), repr(settings)],
-        sort_keys=True,
-    )
-    return hashlib.sha256(text.encode()).hexdigest()
+    parts = [str(CONVERTER), sha256(weights), sha256(source.tokenizer), repr(settings)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def convert_cached(source: Source, cache_dir: Path, threads: int) -> Path:
@@ -70,7 +64,8 @@ def convert_cached(source: Source, cache_dir: Path, threads: int) -> Path:
     Raises:
         BadModel: the model cannot be converted, or its graph is out of tolerance.
     """
-    digest = source_digest(source)
+    assert source.weights is not None
+    digest = digest_of(source, source.weights)
     version = cache_dir / digest[:16] / "1"
     if is_bundle(version):
         return version
@@ -80,9 +75,9 @@ def convert_cached(source: Source, cache_dir: Path, threads: int) -> Path:
         version.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=version.parent))
     except OSError as error:
-        raise BadModel(f"{cache_dir}: cannot be written ({error.strerror}); give --cache-dir") from (
-            error
-        )
+        raise BadModel(
+            f"{cache_dir}: cannot be written ({error.strerror}); give --cache-dir"
+        ) from (error)
     try:
         bundle = _write(source, digest, aside, threads)
         _publish(aside, version)
@@ -111,6 +106,10 @@ def _publish(aside: Path, version: Path) -> None:
 
 
 def _write(source: Source, digest: str, folder: Path, threads: int) -> Bundle:
+    # onnx and safetensors are needed once in a model's life, not in every process that serves it.
+    from predictor.export.bert import build_bert
+    from predictor.export.weights import Weights
+
     assert source.weights is not None
     weights = Weights(source.weights, PREFIX[source.family])
     mapped = build_bert(source.config, weights, source.pooling, folder / GRAPH)
@@ -138,9 +137,7 @@ def _write(source: Source, digest: str, folder: Path, threads: int) -> Bundle:
     return bundle
 
 
-def _prove(
-    bundle: Bundle, folder: Path, threads: int, vocabulary: int
-) -> tuple[Proof, FloatRows]:
+def _prove(bundle: Bundle, folder: Path, threads: int, vocabulary: int) -> tuple[Proof, FloatRows]:
     """Run the canonical texts one by one and all together; they must give the same vectors.
 
     Raises:
@@ -153,15 +150,14 @@ def _prove(
         )
     engine = OnnxEngine(folder, bundle, threads=threads)
     rows = tokenizer.encode(CANONICAL_TEXTS).ids
-    alone = finish(np.concatenate([engine.run([row], wide=True) for row in rows]), None, True)
-    together = finish(engine.run(rows), None, True)
-    smallest = float(cosines(alone, together).min())
+    alone, batched = alone_and_batched(engine, rows)
+    smallest = float(cosines(alone, batched).min())
     if not np.isfinite(alone).all() or not smallest >= TOLERANCE:
         raise BadModel(
             f"the converted graph gives other vectors in a batch than alone: smallest cosine "
             f"{smallest:.6f}, tolerance {TOLERANCE}"
         )
-    difference = float(np.abs(alone - together).max())
+    difference = float(np.abs(alone - batched).max())
     proof = Proof(
         reference="self",
         tolerance=TOLERANCE,

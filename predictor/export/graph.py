@@ -59,9 +59,7 @@ class Graph:
         self._initializers[name] = tensor
         if table:
             self._tables.append(
-                MappedTensor(
-                    name=name, file=self._data_path.name, offset=offset, shape=array.shape
-                )
+                MappedTensor(name=name, file=self._data_path.name, offset=offset, shape=array.shape)
             )
         return name
 

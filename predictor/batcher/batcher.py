@@ -1,0 +1,358 @@
+"""Admission, batching and completion, all on the event loop; only `run` happens in threads.
+
+No locks: the queue is touched by the loop alone. A batch starts the moment a worker is free; while
+it runs, arrivals queue, and the next batch takes what fits. What to start is decided by the pure
+functions of `scheduling`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from predictor import scheduling
+from predictor.batcher.submission import Batch, Row, Submission
+from predictor.batcher.worker import Outcome, Run, Worker
+from predictor.errors import DeadlineExceeded, EngineError, NotReady, Overloaded, PredictorError
+from predictor.metrics import ModelMetrics
+from predictor.scheduling import Fairness, Load, WaitingRows
+from predictor.settings import BatchingSettings
+from predictor.types import FloatRows, Lane
+
+logger = logging.getLogger(__name__)
+
+# How often deadlines and hung batches are looked for, seconds.
+SWEEP_S = 0.05
+# Engine threads replaced in one process before it gives up and is replaced itself.
+MAX_RESTARTS = 5
+# Weight of the newest batch in the running estimate of tokens a second.
+SPEED_WEIGHT = 0.1
+# Time to wait for engine threads when stopping, seconds.
+STOP_S = 5.0
+
+
+class Batcher:
+    """Owns the engine's threads. Create, `start`, `submit` and `stop` on one event loop."""
+
+    def __init__(
+        self,
+        run: Run,
+        settings: BatchingSettings,
+        metrics: ModelMetrics,
+        *,
+        threads: int,
+        on_fatal: Callable[[str], None],
+    ) -> None:
+        """Prepare; nothing runs yet.
+
+        Args:
+            threads: batches that may run at once; one more runs for queries beside ingest.
+            on_fatal: called on the loop, once, when the engine cannot be brought back.
+        """
+        self._run, self._settings, self._metrics = run, settings, metrics
+        self._threads = threads
+        self._on_fatal = on_fatal
+        self._lanes: dict[Lane, WaitingRows[Row]] = {lane: WaitingRows() for lane in Lane}
+        self._live: set[Submission] = set()
+        self._idle: list[Worker] = []
+        self._busy: set[Worker] = set()
+        self._running = {lane: 0 for lane in Lane}
+        self._wide = self._contended = False
+        self._fairness = Fairness(settings.ingest_share)
+        self._speed = 0.0
+        self._restarts = 0
+        self._recovering = 0
+        self._stopped = True
+        self._held: asyncio.TimerHandle | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every engine thread lives and answers."""
+        return not self._stopped and not self._recovering
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopped = False
+        self._idle = [self._worker(number) for number in range(self._threads + 1)]
+        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+    def _worker(self, number: int) -> Worker:
+        return Worker(number, self._run, self._finished, self._died, self._loop)
+
+    # Admission
+
+    def submit(
+        self, rows: Sequence[Sequence[int]], lane: Lane, deadline: float | None
+    ) -> Submission:
+        """Queue all rows of a request, or none.
+
+        Args:
+            deadline: on the event loop's clock, seconds.
+
+        Raises:
+            Overloaded: the queue has no room for all of them.
+            NotReady: the engine is down or stopping.
+        """
+        if self._stopped:
+            raise NotReady("the engine is down")
+        tokens = sum(map(len, rows))
+        queued = self.queued_tokens
+        # An empty queue takes any request: one larger than the queue must be able to run at all.
+        if queued and queued + tokens > self._settings.max_queue_tokens:
+            raise Overloaded(
+                f"the queue holds {queued} tokens and this request has {tokens}; the limit is "
+                f"{self._settings.max_queue_tokens}",
+                scheduling.retry_after_s(queued, self._speed),
+            )
+        now = self._loop.time()
+        submission = Submission(len(rows), lane, deadline, now, self._loop.create_future())
+        waiting = self._lanes[lane]
+        submission.numbers = [
+            waiting.add(len(ids), now, Row(ids, submission, index))
+            for index, ids in enumerate(rows)
+        ]
+        self._live.add(submission)
+        self._fill_workers()
+        return submission
+
+    def cancel(self, submission: Submission) -> None:
+        """Forget a request: its waiting rows leave the queue, its running ones are ignored."""
+        waiting = self._lanes[submission.lane]
+        for number in submission.numbers:
+            waiting.discard(number)
+        submission.future.cancel()
+        self._live.discard(submission)
+        self._show_queue()
+
+    async def embed(
+        self, rows: Sequence[Sequence[int]], lane: Lane, deadline: float | None
+    ) -> FloatRows:
+        """Vectors `[len(rows), dim]`, not normalised; cancelling the caller cancels the rows.
+
+        Raises:
+            Overloaded, NotReady: not admitted.
+            DeadlineExceeded: not computed in time.
+            EngineError: the engine failed on a row.
+        """
+        submission = self.submit(rows, lane, deadline)
+        try:
+            return await submission.future
+        finally:
+            if submission.future.cancelled():
+                self.cancel(submission)
+            self._live.discard(submission)
+
+    @property
+    def queued_tokens(self) -> int:
+        return sum(waiting.tokens for waiting in self._lanes.values())
+
+    @property
+    def queued_rows(self) -> int:
+        return sum(map(len, self._lanes.values()))
+
+    # Starting batches
+
+    def _fill_workers(self) -> None:
+        while self._idle and (batch := self._next_batch()) is not None:
+            self._start(self._idle.pop(), batch)
+        self._show_queue()
+
+    def _next_batch(self) -> Batch | None:
+        settings = self._settings
+        budget, max_rows = settings.max_batch_tokens, settings.max_batch_rows
+        load = Load(self._threads, self._running, self._wide, self._contended)
+        waiting = {lane: len(rows) for lane, rows in self._lanes.items()}
+        lane = scheduling.next_lane(load, waiting, self._fairness.owed, budget)
+        if lane is None or self._hold(lane):
+            return None
+        others = sum(waiting.values()) - waiting[lane]
+        queue = self._lanes[lane]
+        fits = not others and (not max_rows or waiting[lane] <= max_rows)
+        wide = fits and scheduling.runs_alone(load, queue.tokens, budget)
+        if wide:
+            rows = queue.take_all()
+        else:
+            rows = queue.take(scheduling.fair_budget(load, queue.tokens, budget), max_rows)
+        tokens = sum(len(row.ids) for row in rows)
+        self._fairness.ran(lane, tokens, other_waits=others > 0)
+        return Batch(rows, tokens, lane, wide)
+
+    def _hold(self, lane: Lane) -> bool:
+        """Whether the window (`max_queue_delay_ms`, off by default) says to wait a little."""
+        settings = self._settings
+        if not settings.max_queue_delay_ms:
+            return False
+        waiting = self._lanes[lane]
+        waited = self._loop.time() - (waiting.oldest() or 0.0)
+        delay = settings.max_queue_delay_ms / 1000
+        if not scheduling.holds_back(
+            waited,
+            delay,
+            rows_full=0 < settings.max_batch_rows <= len(waiting),
+            tokens_full=waiting.tokens >= settings.max_batch_tokens,
+        ):
+            return False
+        if self._held is None:
+            self._held = self._loop.call_later(delay - waited, self._release)
+        return True
+
+    def _release(self) -> None:
+        self._held = None
+        self._fill_workers()
+
+    def _start(self, worker: Worker, batch: Batch) -> None:
+        batch.started = self._loop.time()
+        self._busy.add(worker)
+        self._running[batch.lane] += 1
+        self._wide = self._wide or batch.wide
+        worker.give(batch)
+
+    def _show_queue(self) -> None:
+        self._metrics.queue_tokens.set(self.queued_tokens)
+        self._metrics.queue_rows.set(self.queued_rows)
+
+    # Finishing batches
+
+    def _finished(self, worker: Worker, batch: Batch, outcome: Outcome) -> None:
+        if worker not in self._busy:  # it was given up as hung
+            return
+        self._settle(worker, batch)
+        self._idle.append(worker)
+        if isinstance(outcome, BaseException):
+            self._fail(batch, outcome)
+        else:
+            for place, row in enumerate(batch.rows):
+                row.submission.fill(row.index, outcome[place : place + 1])
+            self._observe(batch)
+        self._fill_workers()
+
+    def _settle(self, worker: Worker, batch: Batch) -> None:
+        """Take a batch off the books, whatever became of it."""
+        self._busy.discard(worker)
+        worker.batch = None
+        self._running[batch.lane] -= 1
+        if batch.wide:
+            self._wide = False
+            self._contended = self.queued_rows > 0
+        elif not self._busy and not self.queued_rows:
+            self._contended = False
+
+    def _fail(self, batch: Batch, error: BaseException) -> None:
+        if not isinstance(error, PredictorError):
+            logger.error("engine failed on a batch", exc_info=error)
+            error = EngineError("the engine failed on this batch")
+        elif error.__cause__ is not None:
+            logger.error("engine failed on a batch: %s", error, exc_info=error.__cause__)
+        for row in batch.rows:
+            row.submission.fail(error)
+
+    def _observe(self, batch: Batch) -> None:
+        metrics, count = self._metrics, len(batch.rows)
+        metrics.run_seconds.observe(batch.ran_s)
+        metrics.queue_seconds.observe(
+            batch.started - min(row.submission.submitted for row in batch.rows)
+        )
+        metrics.batch_tokens.observe(batch.tokens)
+        metrics.batch_rows.observe(count)
+        view = count * len(batch.rows[-1].ids)
+        metrics.padding_ratio.observe(1.0 - batch.tokens / view)
+        (metrics.wide if batch.wide else metrics.narrow).inc()
+        metrics.inputs[batch.lane].inc(count)
+        metrics.tokens[batch.lane].inc(batch.tokens)
+        speed = batch.tokens / max(batch.ran_s, 1e-6) * (1 if batch.wide else self._threads)
+        self._speed += SPEED_WEIGHT * (speed - self._speed) if self._speed else speed
+
+    # Faults
+
+    def _died(self, worker: Worker) -> None:
+        """A thread ended on its own: fail what it had, replace it, prove the replacement."""
+        batch = worker.batch
+        if worker in self._busy and batch is not None:
+            self._settle(worker, batch)
+            self._fail(batch, EngineError("the engine failed on this batch"))
+        elif worker in self._idle:
+            self._idle.remove(worker)
+        if self._stopped:
+            return
+        self._restarts += 1
+        self._metrics.engine_restarts.inc()
+        logger.error("an engine thread died (%d of %d)", self._restarts, MAX_RESTARTS)
+        if self._restarts > MAX_RESTARTS:
+            self._give_up("engine threads keep dying")
+            return
+        self._recovering += 1
+        self._loop.create_task(self._recover())
+
+    async def _recover(self) -> None:
+        """Unready until a new thread has answered once."""
+        proven = self._loop.create_future()
+
+        def done(worker: Worker, batch: Batch, outcome: Outcome) -> None:
+            del worker, batch
+            if not proven.done():
+                proven.set_result(not isinstance(outcome, BaseException))
+
+        def died(worker: Worker) -> None:
+            del worker
+            if not proven.done():
+                proven.set_result(False)
+
+        probe = Submission(1, Lane.QUERY, None, self._loop.time(), self._loop.create_future())
+        prober = Worker(-1, self._run, done, died, self._loop)
+        prober.give(Batch([Row((0,), probe, 0)], 1, Lane.QUERY, wide=False))
+        try:
+            alive = await asyncio.wait_for(proven, self._settings.engine_timeout_s)
+        except TimeoutError:
+            alive = False
+        prober.stop()
+        self._recovering -= 1
+        if not alive:
+            self._give_up("the engine does not come back")
+        elif not self._stopped:
+            self._idle.append(self._worker(self._restarts + self._threads))
+            self._fill_workers()
+
+    def _give_up(self, why: str) -> None:
+        if self._stopped:
+            return
+        logger.critical("giving up: %s", why)
+        self._close(NotReady("the engine is down"))
+        self._on_fatal(why)
+
+    def _sweep(self) -> None:
+        """Fail what is past its deadline, and notice an engine that hangs."""
+        now = self._loop.time()
+        late = [s for s in self._live if s.deadline is not None and now >= s.deadline]
+        for submission in late:
+            submission.fail(
+                DeadlineExceeded(f"not computed within {now - submission.submitted:.3f} s")
+            )
+            self.cancel(submission)
+        limit = self._settings.engine_timeout_s
+        if any(worker.batch and now - worker.batch.started > limit for worker in self._busy):
+            self._give_up(f"a batch has run for more than {limit:.0f} s")
+        if not self._stopped:
+            self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+    # The end
+
+    def _close(self, error: PredictorError) -> None:
+        self._stopped = True
+        for handle in (self._sweeper, self._held):
+            if handle is not None:
+                handle.cancel()
+        for worker in (*self._idle, *self._busy):
+            worker.stop()
+        for submission in list(self._live):
+            submission.fail(error)
+            self.cancel(submission)
+
+    async def stop(self) -> None:
+        """Stop the threads; whoever still waits is told. Call when nothing is accepted any more."""
+        if self._stopped:
+            return
+        workers = [*self._idle, *self._busy]
+        self._close(NotReady("the server is shutting down"))
+        for worker in workers:
+            if not await asyncio.to_thread(worker.join, STOP_S):
+                logger.warning("an engine thread did not end within %.0f s", STOP_S)

@@ -1,0 +1,214 @@
+"""V2 over gRPC: KServe's proto and port, an own servicer.
+
+KServe's servicer reaches 3.5 k requests a second with an engine that does nothing, answers UNKNOWN
+where a client needs a code it can act on, and unloads models for anybody.
+"""
+
+from typing import Any
+
+import grpc
+
+from predictor.errors import EmptyInput, InvalidInput, PredictorError
+from predictor.protocols import v2
+from predictor.protocols.wire import Decoded, Encoded
+from predictor.server import metadata
+from predictor.server.headers import request_id_of
+from predictor.server.inference import Call, Inference
+from predictor.server.kserve_sdk import messages, services
+from predictor.server.status import grpc_status, retry_after
+from predictor.settings import Settings
+from predictor.types import EmbedResult
+
+Context = Any  # grpc.aio.ServicerContext has no types
+
+
+def parameters_of(message: Any) -> v2.Parameters:
+    """Request parameters by their protobuf types.
+
+    Raises:
+        InvalidInput: one of ours has a value of another type.
+    """
+    given: dict[str, Any] = {}
+    for name, value in message.items():
+        if name not in v2.Parameters.__struct_fields__:
+            continue
+        kind = value.WhichOneof("parameter_choice")
+        given[name] = getattr(value, kind) if kind else None
+    for name, wanted in _TYPES.items():
+        value = given.get(name)
+        if value is not None and (not isinstance(value, wanted) or _is_stray_bool(value, wanted)):
+            raise InvalidInput(f"parameter {name!r} is a {type(value).__name__}")
+    return v2.Parameters(**given)
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "dimensions": int,
+    "normalize": bool,
+    "truncate": bool,
+    "prompt_name": str,
+    "priority": (str, int),
+    "timeout": int,
+    "timeout_ms": (int, float),
+}
+
+
+def _is_stray_bool(value: object, wanted: type | tuple[type, ...]) -> bool:
+    return isinstance(value, bool) and wanted is not bool
+
+
+def decode_request(message: Any, json_timeout_s: float | None) -> Decoded[None]:
+    """A ModelInferRequest, typed or raw contents; the sooner of both deadlines counts.
+
+    Raises:
+        InvalidInput: (or a subclass) anything wrong with it, by name.
+    """
+    if len(message.inputs) != 1:
+        raise InvalidInput(f"{len(message.inputs)} inputs; this model takes one, {v2.INPUT!r}")
+    v2.check_outputs([output.name for output in message.outputs])
+    tensor = message.inputs[0]
+    typed = list(tensor.contents.bytes_contents)
+    if message.raw_input_contents:
+        if typed or len(message.raw_input_contents) != 1:
+            raise InvalidInput("one input takes one raw_input_contents and no contents")
+        typed = v2.split_bytes(message.raw_input_contents[0])
+    elif not typed and list(tensor.shape) not in ([0], [0, 1]) and tensor.datatype == "BYTES":
+        raise EmptyInput(f"input {tensor.name!r} has neither bytes_contents nor raw_input_contents")
+    texts = v2.texts_of(tensor.name, tensor.datatype, list(tensor.shape), typed)
+    request = v2.request_of(texts, parameters_of(message.parameters))
+    request.protocol = "v2_grpc"
+    if json_timeout_s is not None:
+        request.timeout_s = min(json_timeout_s, request.timeout_s or json_timeout_s)
+    return Decoded(request, None)
+
+
+def encode_response(options: None, result: EmbedResult) -> Encoded:
+    """Protobuf carries the vectors; nothing is encoded here."""
+    del options, result
+    return Encoded(b"")
+
+
+def response_of(message: Any, result: EmbedResult) -> Any:
+    data = v2.little_endian(result)
+    output = messages.ModelInferResponse.InferOutputTensor(
+        name=v2.OUTPUT, datatype="FP32", shape=result.vectors.shape
+    )
+    output.parameters["binary_data_size"].int64_param = len(data)
+    if result.truncated:
+        output.parameters["truncated_inputs"].string_param = ",".join(map(str, result.truncated))
+    return messages.ModelInferResponse(
+        model_name=result.model,
+        model_version=result.version,
+        id=message.id or result.request_id,
+        outputs=[output],
+        raw_output_contents=[data],
+    )
+
+
+class Servicer(services.GRPCInferenceServiceServicer):  # type: ignore[misc]
+    """KServe's GRPCInferenceService on our models."""
+
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+
+    async def ModelInfer(self, request: Any, context: Context) -> Any:
+        headers = dict(context.invocation_metadata() or ())
+        request_id = request_id_of(headers.get("x-request-id"), headers.get("traceparent"))
+        remaining = context.time_remaining()
+        call = Call(
+            protocol="v2_grpc",
+            decode=lambda: decode_request(request, remaining),
+            encode=encode_response,
+            request_id=request_id,
+            lane=headers.get("x-priority"),
+            model=request.model_name,
+            version=request.model_version,
+        )
+        try:
+            _, result = await self._inference.answer(call)
+        except PredictorError as error:
+            await abort(context, error, request_id)
+            raise  # abort has raised already
+        context.set_trailing_metadata(_trailing(result, request_id))
+        return response_of(request, result)
+
+    async def ServerLive(self, request: Any, context: Context) -> Any:
+        return messages.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: Any, context: Context) -> Any:
+        return messages.ServerReadyResponse(ready=self._inference.ready)
+
+    async def ModelReady(self, request: Any, context: Context) -> Any:
+        model = await self._found(context, request.name, request.version)
+        return messages.ModelReadyResponse(ready=self._inference.ready and model.is_healthy)
+
+    async def ServerMetadata(self, request: Any, context: Context) -> Any:
+        return messages.ServerMetadataResponse(**metadata.server_metadata())
+
+    async def ModelMetadata(self, request: Any, context: Context) -> Any:
+        model = await self._found(context, request.name, request.version)
+        return messages.ModelMetadataResponse(
+            **metadata.model_metadata(self._inference, model.name, model.version)
+        )
+
+    async def RepositoryModelLoad(self, request: Any, context: Context) -> Any:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the repository API is not served")
+
+    RepositoryModelUnload = RepositoryModelLoad
+
+    async def _found(self, context: Context, name: str, version: str) -> Any:
+        try:
+            return self._inference.model(name, version)
+        except PredictorError as error:
+            await abort(context, error, "")
+
+
+def _trailing(result: EmbedResult, request_id: str) -> tuple[tuple[str, str], ...]:
+    trailing = (
+        ("x-request-id", request_id),
+        ("x-model-version", result.version),
+        ("x-model-revision", result.revision),
+    )
+    if result.truncated:
+        return (*trailing, ("x-truncated-inputs", ",".join(map(str, result.truncated))))
+    return trailing
+
+
+async def abort(context: Context, error: PredictorError, request_id: str) -> None:
+    """End the call with the error's status; raises, as gRPC's own abort does."""
+    trailing = [("x-request-id", request_id)] if request_id else []
+    if (seconds := retry_after(error)) is not None:
+        trailing.append(("retry-after", seconds))
+    await context.abort(grpc_status(error), str(error), tuple(trailing))
+
+
+class GrpcServer:
+    """The listener; `start` and `stop` on the loop that serves."""
+
+    def __init__(self, inference: Inference, settings: Settings) -> None:
+        limit = settings.request.max_body_bytes
+        self._settings = settings.server
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", limit),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),
+            ]
+        )
+        services.add_GRPCInferenceServiceServicer_to_server(Servicer(inference), self._server)
+
+    async def start(self) -> int:
+        """Listen; returns the port.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        address = f"{self._settings.host}:{self._settings.grpc_port}"
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address} (gRPC): is the port taken?") from error
+        await self._server.start()
+        return int(port)
+
+    async def stop(self, grace_s: float) -> None:
+        await self._server.stop(grace_s)

@@ -1,0 +1,36 @@
+"""What request headers (and gRPC metadata) mean: request id, lane."""
+
+import re
+import uuid
+
+from predictor.errors import InvalidInput
+from predictor.protocols.v2 import parse_priority
+from predictor.types import Lane
+
+# What may stand in a log line and go back to the client.
+_SAFE_ID = re.compile(r"[A-Za-z0-9._:/=+@-]{1,128}")
+
+
+def request_id_of(request_id: str | None, traceparent: str | None) -> str:
+    """`X-Request-Id` if it is sane, else the trace id of `traceparent`, else a new one."""
+    if request_id and _SAFE_ID.fullmatch(request_id):
+        return request_id
+    if traceparent:
+        parts = traceparent.split("-")
+        if len(parts) == 4 and len(parts[1]) == 32 and _SAFE_ID.fullmatch(parts[1]):
+            return parts[1]
+    return uuid.uuid4().hex
+
+
+def lane_of(value: str | None) -> Lane | None:
+    """The lane that the header `X-Priority` asks for.
+
+    Raises:
+        InvalidInput: it is neither a lane nor its number.
+    """
+    if value is None:
+        return None
+    try:
+        return parse_priority(value.strip().lower())
+    except InvalidInput as error:
+        raise InvalidInput(f"header X-Priority: {error}") from error

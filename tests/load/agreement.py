@@ -1,0 +1,82 @@
+"""Same vectors first, speed second: a server that answers something else is not a peer.
+
+Long texts are among those asked, since the usual mistakes (CLS instead of mean pooling, truncation
+at the 128 tokens that a tokenizer.json may carry) show there.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import BenchError
+from .servers import Server
+from .wrk import Route
+
+SMALLEST_COSINE = 0.999
+TEXTS = 64  # the first block of the corpus: the whole distribution of lengths
+Rows = npt.NDArray[np.float32]
+
+
+def ask(port: int, route: Route, texts: Sequence[str]) -> Rows:
+    connection = HTTPConnection("127.0.0.1", port, timeout=120)
+    try:
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", route.path, route.body(texts), headers)
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise BenchError(f"POST {route.path}: {response.status} {body[:300]!r}")
+    return vectors(json.loads(body))
+
+
+def vectors(answer: dict[str, Any]) -> Rows:
+    """Rows of a V2 or an OpenAI answer."""
+    if "outputs" in answer:
+        output = answer["outputs"][0]
+        return np.array(output["data"], dtype=np.float32).reshape(output["shape"])
+    rows = [item["embedding"] for item in sorted(answer["data"], key=lambda item: item["index"])]
+    if isinstance(rows[0], str):
+        rows = [np.frombuffer(base64.b64decode(row), dtype="<f4") for row in rows]
+    return np.array(rows, dtype=np.float32)
+
+
+def smallest_cosine(rows: Rows, reference: Rows) -> float:
+    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(reference, axis=1)
+    return float(((rows * reference).sum(axis=1) / norms).min())
+
+
+def check(server: Server, reference: Path) -> float:
+    """Ask one by one and in batches of eight, so that padding is under test as well.
+
+    Raises:
+        BenchError: a vector is not sentence-transformers' own.
+    """
+    with np.load(reference) as file:
+        texts, expected = [str(text) for text in file["texts"]], file["vectors"]
+    steps = (1, 8)
+    got = min(
+        smallest_cosine(
+            np.concatenate(
+                [
+                    ask(server.port, server.spec.route, texts[i : i + step])
+                    for i in range(0, len(texts), step)
+                ]
+            ),
+            expected,
+        )
+        for step in steps
+    )
+    if not got > SMALLEST_COSINE:
+        raise BenchError(
+            f"{server.spec.name}: cosine {got:.5f} to sentence-transformers, under "
+            f"{SMALLEST_COSINE}: it serves other vectors, so its speed says nothing"
+        )
+    return got

@@ -1,0 +1,166 @@
+"""What the sections share: options, texts, peers made on demand, and interleaved rounds."""
+
+import json
+import random
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from . import agreement, corpus, environments, machine, servers, wrk
+from .errors import BenchError
+from .process import settle
+from .report import Figure, log
+from .wrk import Answered, Load, Route
+
+CACHE = Path(".cache/bench")
+BUNDLES = Path(".cache/bundles")
+PASSES_A_RUN = 8
+Sample = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Options:
+    venv: Path
+    model_dir: Path
+    rounds: int
+    seconds: float
+    seed: int
+    soak: bool
+    server_flags: tuple[str, ...]
+
+
+class Bench:
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._random = random.Random(options.seed)
+        self._serials: dict[str, int] = {}
+        self.logs = CACHE / "logs"
+        self.home = CACHE / "hf-home"
+
+    @cached_property
+    def mixed(self) -> corpus.Corpus:
+        return corpus.mixed(self.options.model_dir / "tokenizer.json")
+
+    @cached_property
+    def mixed_file(self) -> Path:
+        return self.mixed.write(CACHE / "texts" / "mixed.txt")
+
+    @cached_property
+    def query_file(self) -> Path:
+        texts = corpus.queries(self.options.model_dir / "tokenizer.json")
+        return texts.write(CACHE / "texts" / "query.txt")
+
+    def load(
+        self,
+        server: servers.Server,
+        *,
+        clients: int,
+        seconds: float | None = None,
+        batch: int = 1,
+        route: Route | None = None,
+        texts: Path | None = None,
+    ) -> Answered:
+        """Closed loop of wrk on the server, and the wait until the server is idle again."""
+        plan = Load(
+            texts or self.mixed_file,
+            clients,
+            seconds or self.options.seconds,
+            self.serial(server),
+            batch,
+        )
+        answered = wrk.run(server.port, route or server.spec.route, plan)
+        self.settle([server])
+        return answered
+
+    def serial(self, server: servers.Server) -> int:
+        """The number before the texts of the next run, with room for the passes that it makes.
+
+        Counted for each server, so that all get the same texts, and none gets one twice.
+        """
+        name = server.spec.name
+        serial = self._serials.get(name, 1)
+        self._serials[name] = serial + PASSES_A_RUN
+        return serial
+
+    @staticmethod
+    def settle(up: Sequence[servers.Server]) -> None:
+        if not settle([server.pid for server in up]):
+            log(f"{', '.join(server.spec.name for server in up)}: still busy without a client")
+
+    def python(self, peer: str) -> Path:
+        return environments.ensure(peer, CACHE)
+
+    @cached_property
+    def plain_model(self) -> Path:
+        """The model's directory as peers take it, and Infinity's fused graph in its cache."""
+        folder, stamp = CACHE / "model", CACHE / "model-made-on"
+        cpu = str(machine.describe()["cpu"])  # the fused graph may hold this CPU's layouts
+        if not stamp.is_file() or stamp.read_text() != cpu:
+            log("exporting the stock ONNX graph for the peers")
+            for old in (folder, self.home):
+                shutil.rmtree(old, ignore_errors=True)
+            texts = CACHE / "texts" / "agreement.txt"
+            texts.parent.mkdir(parents=True, exist_ok=True)
+            texts.write_text("\n".join(self.mixed.texts[: agreement.TEXTS]))
+            source = ["--model-dir", str(self.options.model_dir), "--texts", str(texts)]
+            fused = str(servers.fused_graph(self.home))
+            run_module(
+                self.python("infinity"),
+                "peer_model",
+                [*source, "--out", str(folder), "--fused", fused],
+            )
+            stamp.write_text(cpu)
+        return folder
+
+    def ours(self, *flags: str) -> servers.Spec:
+        options = self.options
+        all_flags = (*options.server_flags, *flags)
+        return servers.ours(options.venv, options.model_dir, BUNDLES, *all_flags)
+
+    @property
+    def own_python(self) -> Path:
+        return self.options.venv / "bin/python"
+
+    def check(self, server: servers.Server) -> None:
+        cosine = agreement.check(server, self.plain_model / "reference.npz")
+        log(f"{server.spec.name}: smallest cosine to sentence-transformers {cosine:.6f}")
+
+    def interleave(self, jobs: Mapping[str, Callable[[], Sample]]) -> dict[str, list[Sample]]:
+        """Every job once a round, each round in another order: what disturbs, disturbs all."""
+        samples: dict[str, list[Sample]] = {name: [] for name in jobs}
+        for turn in range(1, self.options.rounds + 1):
+            order = list(jobs)
+            self._random.shuffle(order)
+            for name in order:
+                sample = jobs[name]()
+                samples[name].append(sample)
+                shown = ", ".join(f"{key} {value:.4g}" for key, value in sample.items())
+                log(f"round {turn}/{self.options.rounds}: {name}: {shown}")
+        return samples
+
+
+def figure(samples: Sequence[Sample], key: str) -> Figure:
+    errors = int(sum(sample.get("errors", 0) for sample in samples))
+    return Figure(tuple(sample[key] for sample in samples), errors)
+
+
+def run_module(python: Path, module: str, arguments: Sequence[str]) -> str:
+    """A script of this folder in another environment; its standard output."""
+    done = subprocess.run(
+        [str(python), "-m", f"tests.load.{module}", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise BenchError(f"{module} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def measured_by(python: Path, module: str, arguments: Sequence[str]) -> Sample:
+    """What a script of this folder prints as its last line: a JSON object of numbers."""
+    sample: Sample = json.loads(run_module(python, module, arguments).splitlines()[-1])
+    return sample

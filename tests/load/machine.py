@@ -1,0 +1,26 @@
+"""Which CPU the figures are of: ratios between servers differ with the instructions it has."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+# What the matrix products of fp32, bf16 and int8 run on, x86 first.
+TELLING = (
+    *("avx2", "fma", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16"),
+    *("avx512_fp16", "amx_tile", "amx_int8", "amx_bf16"),
+    *("asimd", "asimddp", "i8mm", "bf16", "sve", "sve2"),
+)
+
+
+def describe() -> dict[str, Any]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    facts = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+    }
+    flags = set(facts.get("flags", facts.get("Features", "")).split())
+    return {
+        "cpu": facts.get("model name", platform.machine()),
+        "cores": len(os.sched_getaffinity(0)),
+        "instruction_sets": [name for name in TELLING if name in flags],
+    }

@@ -1,0 +1,82 @@
+"""What a request costs without the model: constant vectors, everything else as it is.
+
+Ours runs with --null-engine; the peer is KServe's stock path with the same answer. One text a
+request, float vectors in JSON, base64 in OpenAI's JSON, raw bytes in gRPC.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from .. import agreement, h2load, servers
+from ..bench import CACHE, Bench, Sample, figure
+from ..errors import BenchError
+from ..grpc_body import infer_request
+from ..report import NAIVE_ORT, OURS, Row, log
+from ..servers import MODEL, OPENAI_BASE64, V2, Server
+from ..wrk import Answered, Route
+
+SECTION = "wire"
+CLIENTS = 64
+
+
+def run(bench: Bench) -> list[Row]:
+    body = CACHE / "texts" / "request.grpc"
+    text = bench.mixed.texts[0]
+    body.parent.mkdir(parents=True, exist_ok=True)
+    body.write_bytes(infer_request(MODEL, text))
+    specs = {
+        OURS: bench.ours("--null-engine"),
+        NAIVE_ORT: servers.naive(bench.python("naive"), bench.plain_model, "ort", "--null"),
+    }
+    with ExitStack() as stack:
+        jobs: dict[str, Callable[[], Sample]] = {}
+        for name, spec in specs.items():
+            log(f"starting {name} without an engine")
+            server = stack.enter_context(servers.started(spec, bench.logs))
+            jobs[f"{name} V2"] = partial(rest, bench, server, V2)
+            jobs[f"{name} gRPC"] = partial(grpc, bench, server, body)
+            if name == OURS:
+                jobs[f"{name} OpenAI"] = partial(rest, bench, server, OPENAI_BASE64)
+                probe(server, OPENAI_BASE64, text)
+            probe(server, V2, text)
+            bench.load(server, clients=CLIENTS, seconds=2)
+        samples = bench.interleave(jobs)
+    return rows(samples)
+
+
+def probe(server: Server, route: Route, text: str) -> None:
+    shape = agreement.ask(server.port, route, [text]).shape
+    if len(shape) != 2 or shape[0] != 1 or shape[1] < 2:
+        raise BenchError(f"{server.spec.name} {route.path}: vectors of shape {shape}")
+
+
+def rest(bench: Bench, server: Server, route: Route) -> Sample:
+    return _sample(bench.load(server, clients=CLIENTS, route=route))
+
+
+def grpc(bench: Bench, server: Server, body: Path) -> Sample:
+    seen = h2load.run(server.grpc_port, body, CLIENTS, bench.options.seconds)
+    bench.settle([server])
+    return _sample(seen)
+
+
+def _sample(seen: Answered) -> Sample:
+    return {"requests/s": seen.rate, "errors": seen.errors}
+
+
+def rows(samples: dict[str, list[Sample]]) -> list[Row]:
+    titles = {"V2": "REST V2 JSON", "OpenAI": "REST OpenAI base64", "gRPC": "gRPC V2, raw bytes"}
+    table = []
+    for key, title in titles.items():
+        figures = {
+            name: figure(samples[f"{name} {key}"], "requests/s")
+            for name in (OURS, NAIVE_ORT)
+            if f"{name} {key}" in samples
+        }
+        table.append(Row(SECTION, f"{title}, c={CLIENTS}, no engine", "requests/s", figures))
+        if len(figures) == 2:
+            ratio = {NAIVE_ORT: figures[OURS].over(figures[NAIVE_ORT])}
+            table.append(Row(SECTION, f"{title}: ours ÷ KServe's stock path", "ratio", ratio))
+    return table

@@ -1,0 +1,116 @@
+"""HTTP load by wrk: not written in Python, so that the client takes as little as possible of the
+cores that it shares with the server.
+
+Percentiles are wrk's own. wrk adds samples for requests that a long answer held back (its
+correction for coordinated omission): for every server alike, and it makes them a little worse, not
+better.
+"""
+
+import json
+import math
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import BenchError
+
+SCRIPT = Path(__file__).with_name("requests.lua")
+TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where texts are sent, and the JSON around them. `{n}` in the prefix is their number."""
+
+    path: str
+    prefix: str
+    suffix: str
+
+    def body(self, texts: Sequence[str]) -> bytes:
+        data = ",".join(json.dumps(text) for text in texts)
+        return (self.prefix.replace("{n}", str(len(texts))) + data + self.suffix).encode()
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the client sends. `serial` is the number put before each text (see corpus.py)."""
+
+    texts: Path
+    clients: int
+    seconds: float
+    serial: int
+    batch: int = 1
+    priority: str | None = None
+    pause_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the client saw. Errors are answers other than 2xx, broken sockets and timeouts."""
+
+    requests: int
+    seconds: float
+    errors: int
+    p50_ms: float = math.nan
+    p99_ms: float = math.nan
+
+    @property
+    def rate(self) -> float:
+        """Requests per second."""
+        return self.requests / self.seconds
+
+
+@contextmanager
+def background(port: int, route: Route, load: Load) -> Iterator[Callable[[], Answered]]:
+    """wrk beside what the block does; calling the result waits for its end."""
+    process = subprocess.Popen(
+        _command(port, route, load), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        yield lambda: parse(process.communicate()[0])
+    finally:
+        process.kill()
+        process.wait()
+
+
+def run(port: int, route: Route, load: Load) -> Answered:
+    with background(port, route, load) as answered:
+        return answered()
+
+
+def _command(port: int, route: Route, load: Load) -> list[str]:
+    options = {
+        "texts": str(load.texts),
+        "serial": str(load.serial),
+        "batch": str(load.batch),
+        "path": route.path,
+        "prefix": route.prefix.replace("{n}", str(load.batch)),
+        "suffix": route.suffix,
+        "pause": str(load.pause_ms),
+    }
+    if load.priority:
+        options["priority"] = load.priority
+    return [
+        *("wrk", "--threads", "1", "--connections", str(load.clients)),
+        *("--duration", f"{math.ceil(load.seconds)}s", "--timeout", f"{TIMEOUT_S}s"),
+        *("--script", str(SCRIPT), f"http://127.0.0.1:{port}{route.path}", "--"),
+        *(f"{key}={value}" for key, value in options.items()),
+    ]
+
+
+def parse(output: str) -> Answered:
+    lines = [line for line in output.splitlines() if line.startswith('{"requests"')]
+    if not lines:
+        raise BenchError(f"wrk gave no result:\n{output.strip()[-500:]}")
+    seen = json.loads(lines[-1])
+    kinds = ("connect", "read", "write", "timeout", "status")
+    return Answered(
+        requests=seen["requests"],
+        seconds=seen["microseconds"] / 1e6,
+        # No answer at all within the time is no measurement either.
+        errors=sum(seen[kind] for kind in kinds) or int(seen["requests"] == 0),
+        p50_ms=seen["p50"] / 1e3,
+        p99_ms=seen["p99"] / 1e3,
+    )
