@@ -56,7 +56,7 @@ class Batcher:
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
         self._running = {lane: 0 for lane in Lane}
-        self._wide = self._contended = False
+        self._wide = self._contended = self._filling = False
         self._fairness = Fairness(settings.ingest_share)
         self._speed = 0.0
         self._restarts = 0
@@ -112,7 +112,10 @@ class Batcher:
             for index, ids in enumerate(rows)
         ]
         self._live.add(submission)
-        self._fill_workers()
+        if not self._filling:
+            # Requests that arrive in the same turn of the loop share a batch: one hop, not many.
+            self._filling = True
+            self._loop.call_soon(self._fill_workers)
         return submission
 
     def cancel(self, submission: Submission) -> None:
@@ -153,6 +156,7 @@ class Batcher:
     # Starting batches
 
     def _fill_workers(self) -> None:
+        self._filling = False
         while self._idle and (batch := self._next_batch()) is not None:
             self._start(self._idle.pop(), batch)
         self._show_queue()

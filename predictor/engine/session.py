@@ -135,7 +135,6 @@ class Session:
         # One pattern is kept for every input shape ever seen: with packed batches that is a leak.
         options.enable_mem_pattern = False
         options.add_session_config_entry("session.use_env_allocators", "1")
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if shared is not None:

@@ -73,12 +73,7 @@ class Tokenizer:
         prefix, suffix = self._prefix, self._suffix
         wrapped: list[list[int]] = []
         for index, row in enumerate(rows):
-            for token in row:
-                if not 0 <= token < self.vocab_size:
-                    raise InvalidInput(
-                        f"inputs[{index}] has token id {token}; this model's vocabulary has ids "
-                        f"0 to {self.vocab_size - 1}"
-                    )
+            self._check_ids(row, index)
             whole = (
                 len(row) >= len(prefix) + len(suffix)
                 and row[: len(prefix)] == prefix
@@ -87,7 +82,17 @@ class Tokenizer:
             wrapped.append(list(row) if whole else [*prefix, *row, *suffix])
         return self._limit(wrapped, truncate, direction)
 
+    def _check_ids(self, row: list[int], index: int) -> None:
+        for token in row:
+            if not 0 <= token < self.vocab_size:
+                raise InvalidInput(
+                    f"inputs[{index}] has token id {token}; this model's vocabulary has ids "
+                    f"0 to {self.vocab_size - 1}"
+                )
+
     def decode(self, ids: list[int], *, skip_special_tokens: bool = True) -> str:
+        """The text of token ids. Raises InvalidInput for an id that is not in the vocabulary."""
+        self._check_ids(ids, 0)
         return str(self._tokenizer.decode(ids, skip_special_tokens=skip_special_tokens))
 
     def pieces(self, text: str, *, add_special_tokens: bool) -> "list[Piece]":

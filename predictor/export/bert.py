@@ -68,17 +68,17 @@ def build_bert(
         BadModel: the checkpoint does not fit its config, or needs what the builder does not do.
     """
     shape = BertConfig(config)
-    graph = Graph(graph_path.with_name(graph_path.name + ".data"))
-    x = _embed(graph, shape, weights)
-    for layer in range(shape.layers):
-        x = _layer(graph, shape, weights, x, f"encoder.layer.{layer}.")
-    return graph.save(
-        graph_path,
-        inputs=PACKED_INPUTS,
-        output=_pool(graph, x, pooling),
-        output_name="embedding",
-        dimensions=shape.hidden,
-    )
+    with Graph(graph_path.with_name(graph_path.name + ".data")) as graph:
+        x = _embed(graph, shape, weights)
+        for layer in range(shape.layers):
+            x = _layer(graph, shape, weights, x, f"encoder.layer.{layer}.")
+        return graph.save(
+            graph_path,
+            inputs=PACKED_INPUTS,
+            output=_pool(graph, x, pooling),
+            output_name="embedding",
+            dimensions=shape.hidden,
+        )
 
 
 def _embed(graph: Graph, shape: BertConfig, weights: Weights) -> str:

@@ -6,7 +6,7 @@ protobuf, which halves the time to load and lets look-up tables be shared betwee
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,10 @@ INLINE_BYTES = 1024
 
 
 class Graph:
-    """Collects nodes and weights; `op` returns the names of what a node gives."""
+    """Collects nodes and weights; `op` returns the name of what a node gives.
+
+    A context manager: the data file is closed at its end, whatever happened.
+    """
 
     def __init__(self, data_file: Path) -> None:
         self._data_path = data_file
@@ -33,11 +36,17 @@ class Graph:
         self._initializers: dict[str, Any] = {}
         self._tables: list[MappedTensor] = []
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._data.close()
+
     def weight(self, name: str, value: npt.NDArray[Any], *, table: bool = False) -> str:
         """Add a weight; `table` marks one that is only looked up and can be shared."""
         if name in self._initializers:
             return name
-        array = np.ascontiguousarray(value)
+        array = np.ascontiguousarray(value).reshape(value.shape)  # it makes scalars 1-D
         if array.nbytes < INLINE_BYTES:
             self._initializers[name] = numpy_helper.from_array(array, name)
             return name

@@ -1,7 +1,7 @@
 """What request headers (and gRPC metadata) mean: request id, lane."""
 
 import re
-import uuid
+import random
 
 from predictor.errors import InvalidInput
 from predictor.protocols.v2 import parse_priority
@@ -19,7 +19,7 @@ def request_id_of(request_id: str | None, traceparent: str | None) -> str:
         parts = traceparent.split("-")
         if len(parts) == 4 and len(parts[1]) == 32 and _SAFE_ID.fullmatch(parts[1]):
             return parts[1]
-    return uuid.uuid4().hex
+    return f"{random.getrandbits(128):032x}"  # an id, not a secret
 
 
 def lane_of(value: str | None) -> Lane | None:

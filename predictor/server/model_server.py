@@ -56,6 +56,7 @@ class _Rest(RESTServer):  # type: ignore[misc]
             lifespan="off",
             access_log=False,
             log_config=None,
+            proxy_headers=False,
             server_header=False,
             date_header=False,
             timeout_keep_alive=65,

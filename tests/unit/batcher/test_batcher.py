@@ -1,0 +1,306 @@
+"""The batcher with an engine that is a function: what runs, what fails, what nobody waits for."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from predictor.batcher import Batcher
+from predictor.errors import (
+    DeadlineExceeded,
+    EngineError,
+    EngineOutOfMemory,
+    NotReady,
+    Overloaded,
+)
+from predictor.metrics import ModelMetrics
+from predictor.settings import BatchingSettings
+from predictor.types import FloatRows, Lane
+
+Rows = Sequence[Sequence[int]]
+METRICS = ModelMetrics("batcher-test", "1")
+
+
+class FakeEngine:
+    """Row `[a, b, …]` becomes vector `[a, len]`; `gate` holds runs back until it is opened."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.wide: list[bool] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.fault: Callable[[Rows], None] | None = None
+
+    def run(self, rows: Rows, *, wide: bool = False) -> FloatRows:
+        self.batches.append([len(row) for row in rows])
+        self.wide.append(wide)
+        assert self.gate.wait(10)
+        if self.fault:
+            self.fault(rows)
+        return np.array([[row[0], len(row)] for row in rows], dtype=np.float32)
+
+
+@asynccontextmanager
+async def batcher(
+    engine: FakeEngine, *, threads: int = 1, fatal: list[str] | None = None, **settings: float
+) -> AsyncIterator[Batcher]:
+    owner = Batcher(
+        engine.run,
+        BatchingSettings(**settings),  # type: ignore[arg-type]
+        METRICS,
+        threads=threads,
+        on_fatal=(fatal if fatal is not None else []).append,
+    )
+    owner.start()
+    yield owner
+    engine.gate.set()
+    await owner.stop()
+
+
+def soon(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  what is waited for happens in a thread
+            await asyncio.sleep(0.001)
+
+
+async def test_rows_come_back_in_the_order_they_were_sent() -> None:
+    engine = FakeEngine()
+    rows = [[n] * (1 + n * 37 % 50) for n in range(100)]
+    async with batcher(engine, threads=2) as owner:
+        vectors = await owner.embed(rows, Lane.QUERY, None)
+    np.testing.assert_array_equal(vectors, [[row[0], len(row)] for row in rows])
+    assert max(sum(lengths) for lengths in engine.batches) <= 256
+
+
+async def test_many_requests_share_a_batch_and_each_gets_its_own_rows() -> None:
+    engine = FakeEngine()
+    async with batcher(engine) as owner:
+        answers = await asyncio.gather(
+            *(owner.embed([[n, n], [n + 100, 0]], Lane.QUERY, None) for n in range(20))
+        )
+    for n, answer in enumerate(answers):
+        assert answer[:, 0].tolist() == [n, n + 100]
+    assert len(engine.batches) < 20
+
+
+async def test_a_lone_request_runs_wide_and_a_queue_does_not() -> None:
+    engine = FakeEngine()
+    async with batcher(engine, threads=2) as owner:
+        await owner.embed([[1, 2, 3]], Lane.QUERY, None)
+        assert engine.wide == [True]
+        await owner.embed([[1] * 200 for _ in range(8)], Lane.QUERY, None)
+        assert not any(engine.wide[1:])
+
+
+async def test_nothing_runs_beside_a_wide_run() -> None:
+    engine = FakeEngine()
+    async with batcher(engine, threads=2) as owner:
+        engine.gate.clear()
+        first = owner.submit([[1]], Lane.QUERY, None)
+        await until(lambda: engine.wide == [True])
+        second = owner.submit([[2]], Lane.QUERY, None)
+        third = owner.submit([[3]], Lane.QUERY, None)
+        await asyncio.sleep(0)
+        assert len(engine.batches) == 1
+        engine.gate.set()
+        await asyncio.gather(first.future, second.future, third.future)
+        assert engine.wide == [True, False]
+
+
+async def test_admission_is_all_or_nothing() -> None:
+    engine = FakeEngine()
+    async with batcher(engine, max_queue_tokens=10) as owner:
+        engine.gate.clear()
+        running = owner.submit([[1] * 8], Lane.QUERY, None)
+        await until(lambda: bool(engine.batches))
+        waits = owner.submit([[1] * 8], Lane.QUERY, None)
+        await asyncio.sleep(0)
+        with pytest.raises(
+            Overloaded, match="holds 8 tokens and this request has 6; the limit is 10"
+        ):
+            owner.submit([[1, 2, 3], [4, 5, 6]], Lane.QUERY, None)
+        assert owner.queued_rows == 1
+        engine.gate.set()
+        await asyncio.gather(running.future, waits.future)
+
+
+async def test_an_empty_queue_takes_a_request_larger_than_itself() -> None:
+    engine = FakeEngine()
+    async with batcher(engine, max_queue_tokens=10) as owner:
+        assert len(await owner.embed([[1] * 9] * 4, Lane.INGEST, None)) == 4
+
+
+async def test_a_deadline_fails_the_request_and_empties_the_queue() -> None:
+    engine = FakeEngine()
+    async with batcher(engine) as owner:
+        engine.gate.clear()
+        running = asyncio.create_task(owner.embed([[1]], Lane.QUERY, None))
+        await until(lambda: bool(engine.batches))
+        with pytest.raises(DeadlineExceeded):
+            await owner.embed([[2], [3]], Lane.QUERY, soon(0.01))
+        assert owner.queued_rows == 0
+        engine.gate.set()
+        await running
+
+
+async def test_a_cancelled_request_leaves_the_queue() -> None:
+    engine = FakeEngine()
+    async with batcher(engine) as owner:
+        engine.gate.clear()
+        running = asyncio.create_task(owner.embed([[1]], Lane.QUERY, None))
+        await until(lambda: bool(engine.batches))
+        gone = asyncio.create_task(owner.embed([[2]] * 5, Lane.QUERY, None))
+        await until(lambda: owner.queued_rows == 5)
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        assert owner.queued_rows == 0
+        engine.gate.set()
+        await running
+        assert engine.batches == [[1]]
+
+
+async def test_a_failing_batch_fails_its_own_rows_only() -> None:
+    def fault(rows: Rows) -> None:
+        if any(row[0] == 13 for row in rows):
+            raise RuntimeError("secret detail")
+
+    engine = FakeEngine()
+    engine.fault = fault
+    async with batcher(engine) as owner:
+        with pytest.raises(EngineError) as caught:
+            await owner.embed([[13]], Lane.QUERY, None)
+        assert "secret" not in str(caught.value)
+        assert (await owner.embed([[7]], Lane.QUERY, None))[0, 0] == 7
+        assert owner.healthy
+
+
+async def test_out_of_memory_splits_the_batch_until_it_fits() -> None:
+    def fault(rows: Rows) -> None:
+        if len(rows) > 2:
+            raise EngineOutOfMemory("too much")
+
+    engine = FakeEngine()
+    engine.fault = fault
+    async with batcher(engine) as owner:
+        vectors = await owner.embed([[n] for n in range(9)], Lane.QUERY, None)
+    assert vectors[:, 0].tolist() == list(range(9))
+    assert max(map(len, engine.batches)) == 9
+
+
+async def test_one_row_that_never_fits_is_an_error() -> None:
+    def fault(rows: Rows) -> None:
+        raise EngineOutOfMemory("too much")
+
+    engine = FakeEngine()
+    engine.fault = fault
+    async with batcher(engine) as owner:
+        with pytest.raises(EngineOutOfMemory):
+            await owner.embed([[1], [2]], Lane.QUERY, None)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_dead_thread_fails_its_rows_is_unready_and_replaced() -> None:
+    def die(rows: Rows) -> None:
+        if rows[0][0] == 13:
+            raise SystemExit
+
+    engine = FakeEngine()
+    engine.fault = die
+    before = METRICS.engine_restarts._value.get()
+    async with batcher(engine) as owner:
+        ready: list[bool] = []
+        failing = asyncio.create_task(owner.embed([[13]], Lane.QUERY, None))
+        failing.add_done_callback(lambda _: ready.append(owner.healthy))
+        with pytest.raises(EngineError):
+            await failing
+        await until(lambda: ready == [False])
+        await until(lambda: owner.healthy)
+        assert (await owner.embed([[7]], Lane.QUERY, None))[0, 0] == 7
+        assert METRICS.engine_restarts._value.get() == before + 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_threads_that_keep_dying_are_fatal_and_nobody_hangs() -> None:
+    def die(rows: Rows) -> None:
+        raise SystemExit
+
+    engine, fatal = FakeEngine(), list[str]()
+    engine.fault = die
+    async with batcher(engine, fatal=fatal) as owner:
+        with pytest.raises(EngineError):
+            await owner.embed([[1]], Lane.QUERY, None)
+        await until(lambda: bool(fatal))
+        assert not owner.healthy
+        with pytest.raises(NotReady):
+            await owner.embed([[1]], Lane.QUERY, None)
+
+
+async def test_a_hung_engine_is_fatal_and_its_rows_are_told() -> None:
+    engine, fatal = FakeEngine(), list[str]()
+    async with batcher(engine, fatal=fatal, engine_timeout_s=0.05) as owner:
+        engine.gate.clear()
+        with pytest.raises(NotReady):
+            await owner.embed([[1]], Lane.QUERY, None)
+        assert len(fatal) == 1
+        assert "0 s" in fatal[0]
+        assert not owner.healthy
+
+
+async def test_queries_overtake_ingest_and_ingest_is_not_starved() -> None:
+    engine = FakeEngine()
+    async with batcher(engine, max_batch_tokens=128) as owner:
+        engine.gate.clear()
+        first = owner.submit([[1]], Lane.QUERY, None)
+        await until(lambda: bool(engine.batches))
+        ingest = [owner.submit([[2] * 100], Lane.INGEST, None) for _ in range(2)]
+        queries = [owner.submit([[3] * 60], Lane.QUERY, None) for _ in range(20)]
+        order: list[str] = []
+        for submission in ingest:
+            submission.future.add_done_callback(lambda _: order.append("ingest"))
+        for submission in queries:
+            submission.future.add_done_callback(lambda _: order.append("query"))
+        engine.gate.set()
+        await asyncio.gather(*(s.future for s in (first, *ingest, *queries)))
+        await asyncio.sleep(0)
+    assert order[0] == "query"
+    assert "ingest" in order[:15]
+
+
+async def test_the_classic_window_waits_for_a_fuller_batch() -> None:
+    engine = FakeEngine()
+    async with batcher(engine, max_queue_delay_ms=10, max_batch_rows=32) as owner:
+        tasks = []
+        for n in range(8):
+            tasks.append(asyncio.create_task(owner.embed([[n]], Lane.QUERY, None)))
+            await asyncio.sleep(0.0005)
+        await asyncio.gather(*tasks)
+    assert engine.batches == [[1] * 8]
+
+
+async def test_a_full_window_starts_at_once() -> None:
+    engine = FakeEngine()
+    async with batcher(engine, max_queue_delay_ms=10_000, max_batch_rows=4) as owner:
+        async with asyncio.timeout(2):
+            await owner.embed([[n] for n in range(4)], Lane.QUERY, None)
+    assert engine.batches == [[1] * 4]
+
+
+async def test_stopping_tells_whoever_waits() -> None:
+    engine = FakeEngine()
+    async with batcher(engine) as owner:
+        engine.gate.clear()
+        waiting = [asyncio.create_task(owner.embed([[n]], Lane.QUERY, None)) for n in range(3)]
+        await until(lambda: bool(engine.batches))
+        stopping = asyncio.create_task(owner.stop())
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(outcome, NotReady) for outcome in outcomes)
+        engine.gate.set()
+        await stopping

@@ -1,0 +1,92 @@
+"""Packing, pooling, finishing, quantising: pure functions on arrays."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from predictor.engine import packing, pooling
+from predictor.engine.proving import group_by_length
+from predictor.engine.quantize import quantize
+from predictor.types import FloatRows, OutputType, Pooling
+
+ROWS = st.lists(st.lists(st.integers(0, 30000), min_size=1, max_size=40), min_size=1, max_size=12)
+
+
+@given(ROWS)
+def test_packing_and_unpacking_are_inverse(rows: list[list[int]]) -> None:
+    feed = packing.pack(rows)
+    ids, index, mask = feed["input_ids"], feed["token_index"], feed["attention_mask"]
+    assert ids.tolist() == [token for row in rows for token in row]
+    padded = ids[index]
+    for place, row in enumerate(rows):
+        assert padded[place][: len(row)].tolist() == row
+        assert mask[place].tolist() == [1] * len(row) + [0] * (mask.shape[1] - len(row))
+    assert padded.reshape(-1)[feed["padded_index"]].tolist() == ids.tolist()
+    assert feed["position_ids"].tolist() == [p for row in rows for p in range(len(row))]
+    assert all(array.dtype == np.int32 for array in feed.values())
+
+
+@given(ROWS)
+def test_padding_gives_only_what_the_graph_takes(rows: list[list[int]]) -> None:
+    feed = packing.pad(rows, ["input_ids", "attention_mask"], pad_id=1)
+    assert set(feed) == {"input_ids", "attention_mask"}
+    for place, row in enumerate(rows):
+        assert feed["input_ids"][place][: len(row)].tolist() == row
+        assert set(feed["input_ids"][place][len(row) :].tolist()) <= {1}
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=50), st.integers(1, 512))
+def test_groups_cover_every_row_once_within_the_budget(lengths: list[int], budget: int) -> None:
+    groups = group_by_length(lengths, budget)
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    assert all(len(g) == 1 or sum(lengths[i] for i in g) <= budget for g in groups)
+
+
+def test_mean_pooling_ignores_padding() -> None:
+    hidden = np.array([[[1, 2], [3, 4], [100, 100]]], dtype=np.float32)
+    mask = np.array([[1, 1, 0]])
+    assert pooling.pool(hidden, mask, Pooling.MEAN).tolist() == [[2.0, 3.0]]
+    assert pooling.pool(hidden, mask, Pooling.CLS).tolist() == [[1.0, 2.0]]
+
+
+def rows(count: int = 5, dimensions: int = 48) -> FloatRows:
+    return np.random.default_rng(1).standard_normal((count, dimensions)).astype(np.float32)
+
+
+def test_dimensions_are_cut_before_normalising() -> None:
+    given_rows = rows()
+    cut = pooling.finish(given_rows, 16, normalize=True)
+    np.testing.assert_allclose(np.linalg.norm(cut, axis=1), 1.0, atol=1e-6)
+    expected = given_rows[:, :16] / np.linalg.norm(given_rows[:, :16], axis=1, keepdims=True)
+    np.testing.assert_allclose(cut, expected, atol=1e-6)
+    assert cut.flags.c_contiguous
+
+
+def test_without_normalising_the_row_is_as_the_model_gave_it() -> None:
+    assert pooling.finish(rows(), None, normalize=False).tolist() == rows().tolist()
+
+
+def test_a_zero_row_stays_zero() -> None:
+    zero = np.zeros((1, 4), dtype=np.float32)
+    assert pooling.finish(zero, None, normalize=True).tolist() == zero.tolist()
+
+
+@pytest.mark.parametrize("kind", [OutputType.INT8, OutputType.UINT8])
+def test_eight_bits_keep_the_cosine(kind: OutputType) -> None:
+    small = quantize(rows(), kind).astype(np.float32) - (128 if kind is OutputType.UINT8 else 0)
+    assert pooling.cosines(small, rows()).min() > 0.9999
+
+
+def test_bits_are_signs_first_component_highest() -> None:
+    row = np.array([[1, -1, -1, -1, -1, -1, -1, 1, 1]], dtype=np.float32)
+    assert quantize(row, OutputType.UBINARY).tolist() == [[0b10000001, 0b10000000]]
+    assert quantize(row, OutputType.BINARY).tolist() == [[0b10000001 - 128, 0b10000000 - 128]]
+
+
+@pytest.mark.parametrize("kind", [k for k in OutputType if k is not OutputType.FLOAT])
+def test_a_rows_bytes_do_not_depend_on_its_neighbours(kind: OutputType) -> None:
+    together = quantize(rows(), kind)
+    for place in range(5):
+        alone = quantize(rows()[place : place + 1], kind)
+        assert alone[0].tolist() == together[place].tolist()
