@@ -53,7 +53,7 @@ class Batcher:
         self._on_fatal = on_fatal
         self._lanes: dict[Lane, WaitingRows[Row]] = {lane: WaitingRows() for lane in Lane}
         self._live: set[Submission] = set()
-        self._idle: list[Worker] = []
+        self._idle: dict[Lane, list[Worker]] = {lane: [] for lane in Lane}
         self._busy: set[Worker] = set()
         self._running = {lane: 0 for lane in Lane}
         self._wide = self._contended = self._filling = False
@@ -73,11 +73,12 @@ class Batcher:
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopped = False
-        self._idle = [self._worker(number) for number in range(self._threads + 1)]
+        for lane, idle in self._idle.items():
+            idle.extend(self._worker(lane) for _ in range(self._threads))
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
 
-    def _worker(self, number: int) -> Worker:
-        return Worker(number, self._run, self._finished, self._died, self._loop)
+    def _worker(self, lane: Lane) -> Worker:
+        return Worker(lane, self._run, self._finished, self._died, self._loop)
 
     # Admission
 
@@ -157,8 +158,8 @@ class Batcher:
 
     def _fill_workers(self) -> None:
         self._filling = False
-        while self._idle and (batch := self._next_batch()) is not None:
-            self._start(self._idle.pop(), batch)
+        while not self._stopped and (batch := self._next_batch()) is not None:
+            self._start(batch)
         self._show_queue()
 
     def _next_batch(self) -> Batch | None:
@@ -167,7 +168,7 @@ class Batcher:
         load = Load(self._threads, self._running, self._wide, self._contended)
         waiting = {lane: len(rows) for lane, rows in self._lanes.items()}
         lane = scheduling.next_lane(load, waiting, self._fairness.owed, budget)
-        if lane is None or self._hold(lane):
+        if lane is None or not self._idle[lane] or self._hold(lane):
             return None
         others = sum(waiting.values()) - waiting[lane]
         queue = self._lanes[lane]
@@ -204,7 +205,8 @@ class Batcher:
         self._held = None
         self._fill_workers()
 
-    def _start(self, worker: Worker, batch: Batch) -> None:
+    def _start(self, batch: Batch) -> None:
+        worker = self._idle[batch.lane].pop()
         batch.started = self._loop.time()
         self._busy.add(worker)
         self._running[batch.lane] += 1
@@ -221,7 +223,7 @@ class Batcher:
         if worker not in self._busy:  # it was given up as hung
             return
         self._settle(worker, batch)
-        self._idle.append(worker)
+        self._idle[worker.lane].append(worker)
         if isinstance(outcome, BaseException):
             self._fail(batch, outcome)
         else:
@@ -274,8 +276,8 @@ class Batcher:
         if worker in self._busy and batch is not None:
             self._settle(worker, batch)
             self._fail(batch, EngineError("the engine failed on this batch"))
-        elif worker in self._idle:
-            self._idle.remove(worker)
+        elif worker in self._idle[worker.lane]:
+            self._idle[worker.lane].remove(worker)
         if self._stopped:
             return
         self._restarts += 1
@@ -285,9 +287,9 @@ class Batcher:
             self._give_up("engine threads keep dying")
             return
         self._recovering += 1
-        self._loop.create_task(self._recover())
+        self._loop.create_task(self._recover(worker.lane))
 
-    async def _recover(self) -> None:
+    async def _recover(self, lane: Lane) -> None:
         """Unready until a new thread has answered once."""
         proven = self._loop.create_future()
 
@@ -302,8 +304,8 @@ class Batcher:
                 proven.set_result(False)
 
         probe = Submission(1, Lane.QUERY, None, self._loop.time(), self._loop.create_future())
-        prober = Worker(-1, self._run, done, died, self._loop)
-        prober.give(Batch([Row((0,), probe, 0)], 1, Lane.QUERY, wide=False))
+        prober = Worker(lane, self._run, done, died, self._loop)
+        prober.give(Batch([Row((0,), probe, 0)], 1, lane, wide=False))
         try:
             alive = await asyncio.wait_for(proven, self._settings.engine_timeout_s)
         except TimeoutError:
@@ -313,7 +315,7 @@ class Batcher:
         if not alive:
             self._give_up("the engine does not come back")
         elif not self._stopped:
-            self._idle.append(self._worker(self._restarts + self._threads))
+            self._idle[lane].append(self._worker(lane))
             self._fill_workers()
 
     def _give_up(self, why: str) -> None:
@@ -340,12 +342,15 @@ class Batcher:
 
     # The end
 
+    def _workers(self) -> list[Worker]:
+        return [*self._busy, *(worker for idle in self._idle.values() for worker in idle)]
+
     def _close(self, error: PredictorError) -> None:
         self._stopped = True
         for handle in (self._sweeper, self._held):
             if handle is not None:
                 handle.cancel()
-        for worker in (*self._idle, *self._busy):
+        for worker in self._workers():
             worker.stop()
         for submission in list(self._live):
             submission.fail(error)
@@ -355,7 +360,7 @@ class Batcher:
         """Stop the threads; whoever still waits is told. Call when nothing is accepted any more."""
         if self._stopped:
             return
-        workers = [*self._idle, *self._busy]
+        workers = self._workers()
         self._close(NotReady("the server is shutting down"))
         for worker in workers:
             if not await asyncio.to_thread(worker.join, STOP_S):

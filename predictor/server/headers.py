@@ -1,7 +1,7 @@
 """What request headers (and gRPC metadata) mean: request id, lane."""
 
-import re
 import random
+import re
 
 from predictor.errors import InvalidInput
 from predictor.protocols.v2 import parse_priority

@@ -90,8 +90,9 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
             BadSetting: a port cannot be had.
         """
         self._register_and_check_atleast_one_model_is_ready(models)
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-        asyncio.run(self._serve_models(models))
+        # KServe's --event-loop has no effect with one worker: asyncio.run makes its own loop.
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve_models(models))
         return self._exit_code
 
     async def _serve_models(self, models: list[EmbeddingModel]) -> None:
