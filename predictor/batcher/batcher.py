@@ -10,11 +10,11 @@ import logging
 from collections.abc import Callable, Sequence
 
 from predictor import scheduling
-from predictor.batcher.submission import Batch, Row, Submission
-from predictor.batcher.worker import Outcome, Run, Worker
+from predictor.batcher.lanes import Lanes
+from predictor.batcher.submission import Batch, Submission
+from predictor.batcher.worker import Outcome, Run, Worker, answers
 from predictor.errors import DeadlineExceeded, EngineError, NotReady, Overloaded, PredictorError
 from predictor.metrics import ModelMetrics
-from predictor.scheduling import Fairness, Load, WaitingRows
 from predictor.settings import BatchingSettings
 from predictor.types import FloatRows, Lane
 
@@ -51,13 +51,11 @@ class Batcher:
         self._run, self._settings, self._metrics = run, settings, metrics
         self._threads = threads
         self._on_fatal = on_fatal
-        self._lanes: dict[Lane, WaitingRows[Row]] = {lane: WaitingRows() for lane in Lane}
+        self._lanes = Lanes(settings, threads)
         self._live: set[Submission] = set()
         self._idle: dict[Lane, list[Worker]] = {lane: [] for lane in Lane}
         self._busy: set[Worker] = set()
-        self._running = {lane: 0 for lane in Lane}
-        self._wide = self._contended = self._filling = False
-        self._fairness = Fairness(settings.ingest_share)
+        self._filling = False
         self._speed = 0.0
         self._restarts = 0
         self._recovering = 0
@@ -97,7 +95,7 @@ class Batcher:
         if self._stopped:
             raise NotReady("the engine is down")
         tokens = sum(map(len, rows))
-        queued = self.queued_tokens
+        queued = self._lanes.tokens
         # An empty queue takes any request: one larger than the queue must be able to run at all.
         if queued and queued + tokens > self._settings.max_queue_tokens:
             raise Overloaded(
@@ -107,11 +105,7 @@ class Batcher:
             )
         now = self._loop.time()
         submission = Submission(len(rows), lane, deadline, now, self._loop.create_future())
-        waiting = self._lanes[lane]
-        submission.numbers = [
-            waiting.add(len(ids), now, Row(ids, submission, index))
-            for index, ids in enumerate(rows)
-        ]
+        self._lanes.add(submission, rows)
         self._live.add(submission)
         if not self._filling:
             # Requests that arrive in the same turn of the loop share a batch: one hop, not many.
@@ -121,9 +115,7 @@ class Batcher:
 
     def cancel(self, submission: Submission) -> None:
         """Forget a request: its waiting rows leave the queue, its running ones are ignored."""
-        waiting = self._lanes[submission.lane]
-        for number in submission.numbers:
-            waiting.discard(number)
+        self._lanes.discard(submission)
         submission.future.cancel()
         self._live.discard(submission)
         self._show_queue()
@@ -147,75 +139,39 @@ class Batcher:
             self._live.discard(submission)
 
     @property
-    def queued_tokens(self) -> int:
-        return sum(waiting.tokens for waiting in self._lanes.values())
-
-    @property
     def queued_rows(self) -> int:
-        return sum(map(len, self._lanes.values()))
+        return self._lanes.rows
 
     # Starting batches
 
     def _fill_workers(self) -> None:
+        """Start every batch that may start."""
         self._filling = False
-        while not self._stopped and (batch := self._next_batch()) is not None:
-            self._start(batch)
+        while not self._stopped and (lane := self._lanes.next_lane()) is not None:
+            if not self._idle[lane] or self._holds(lane):
+                break
+            self._start(self._idle[lane].pop(), self._lanes.take(lane))
         self._show_queue()
 
-    def _next_batch(self) -> Batch | None:
-        settings = self._settings
-        budget, max_rows = settings.max_batch_tokens, settings.max_batch_rows
-        load = Load(self._threads, self._running, self._wide, self._contended)
-        waiting = {lane: len(rows) for lane, rows in self._lanes.items()}
-        lane = scheduling.next_lane(load, waiting, self._fairness.owed, budget)
-        if lane is None or not self._idle[lane] or self._hold(lane):
-            return None
-        others = sum(waiting.values()) - waiting[lane]
-        queue = self._lanes[lane]
-        fits = not others and (not max_rows or waiting[lane] <= max_rows)
-        wide = fits and scheduling.runs_alone(load, queue.tokens, budget)
-        if wide:
-            rows = queue.take_all()
-        else:
-            rows = queue.take(scheduling.fair_budget(load, queue.tokens, budget), max_rows)
-        tokens = sum(len(row.ids) for row in rows)
-        self._fairness.ran(lane, tokens, other_waits=others > 0)
-        return Batch(rows, tokens, lane, wide)
+    def _start(self, worker: Worker, batch: Batch) -> None:
+        batch.started = self._loop.time()
+        self._busy.add(worker)
+        worker.give(batch)
 
-    def _hold(self, lane: Lane) -> bool:
-        """Whether the window (`max_queue_delay_ms`, off by default) says to wait a little."""
-        settings = self._settings
-        if not settings.max_queue_delay_ms:
-            return False
-        waiting = self._lanes[lane]
-        waited = self._loop.time() - (waiting.oldest() or 0.0)
-        delay = settings.max_queue_delay_ms / 1000
-        if not scheduling.holds_back(
-            waited,
-            delay,
-            rows_full=0 < settings.max_batch_rows <= len(waiting),
-            tokens_full=waiting.tokens >= settings.max_batch_tokens,
-        ):
-            return False
-        if self._held is None:
-            self._held = self._loop.call_later(delay - waited, self._release)
-        return True
+    def _holds(self, lane: Lane) -> bool:
+        """Whether the window is open; if so, it is looked at again when it closes."""
+        hold_s = self._lanes.hold_s(lane, self._loop.time())
+        if hold_s and self._held is None:
+            self._held = self._loop.call_later(hold_s, self._release)
+        return hold_s > 0
 
     def _release(self) -> None:
         self._held = None
         self._fill_workers()
 
-    def _start(self, batch: Batch) -> None:
-        worker = self._idle[batch.lane].pop()
-        batch.started = self._loop.time()
-        self._busy.add(worker)
-        self._running[batch.lane] += 1
-        self._wide = self._wide or batch.wide
-        worker.give(batch)
-
     def _show_queue(self) -> None:
-        self._metrics.queue_tokens.set(self.queued_tokens)
-        self._metrics.queue_rows.set(self.queued_rows)
+        self._metrics.queue_tokens.set(self._lanes.tokens)
+        self._metrics.queue_rows.set(self._lanes.rows)
 
     # Finishing batches
 
@@ -233,15 +189,9 @@ class Batcher:
         self._fill_workers()
 
     def _settle(self, worker: Worker, batch: Batch) -> None:
-        """Take a batch off the books, whatever became of it."""
         self._busy.discard(worker)
         worker.batch = None
-        self._running[batch.lane] -= 1
-        if batch.wide:
-            self._wide = False
-            self._contended = self.queued_rows > 0
-        elif not self._busy and not self.queued_rows:
-            self._contended = False
+        self._lanes.settle(batch)
 
     def _fail(self, batch: Batch, error: BaseException) -> None:
         if not isinstance(error, PredictorError):
@@ -291,26 +241,7 @@ class Batcher:
 
     async def _recover(self, lane: Lane) -> None:
         """Unready until a new thread has answered once."""
-        proven = self._loop.create_future()
-
-        def done(worker: Worker, batch: Batch, outcome: Outcome) -> None:
-            del worker, batch
-            if not proven.done():
-                proven.set_result(not isinstance(outcome, BaseException))
-
-        def died(worker: Worker) -> None:
-            del worker
-            if not proven.done():
-                proven.set_result(False)
-
-        probe = Submission(1, Lane.QUERY, None, self._loop.time(), self._loop.create_future())
-        prober = Worker(lane, self._run, done, died, self._loop)
-        prober.give(Batch([Row((0,), probe, 0)], 1, lane, wide=False))
-        try:
-            alive = await asyncio.wait_for(proven, self._settings.engine_timeout_s)
-        except TimeoutError:
-            alive = False
-        prober.stop()
+        alive = await answers(self._run, lane, self._settings.engine_timeout_s)
         self._recovering -= 1
         if not alive:
             self._give_up("the engine does not come back")

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from predictor.batcher.submission import Batch
+from predictor.batcher.submission import Batch, Row, Submission
 from predictor.errors import EngineOutOfMemory
 from predictor.types import FloatRows, Lane
 
@@ -111,3 +111,29 @@ class Worker:
         # The loop is closed only when the process ends and nobody waits any more.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(callback, *args)
+
+
+async def answers(run: Run, lane: Lane, timeout_s: float) -> bool:
+    """Whether a new thread runs one row of one token within the time."""
+    loop = asyncio.get_running_loop()
+    proven: asyncio.Future[bool] = loop.create_future()
+
+    def settle(alive: bool) -> None:
+        if not proven.done():
+            proven.set_result(alive)
+
+    worker = Worker(
+        lane,
+        run,
+        lambda worker, batch, outcome: settle(not isinstance(outcome, BaseException)),
+        lambda worker: settle(False),
+        loop,
+    )
+    nobody = Submission(1, lane, None, loop.time(), loop.create_future())
+    worker.give(Batch([Row((0,), nobody, 0)], 1, lane, wide=False))
+    try:
+        return await asyncio.wait_for(proven, timeout_s)
+    except TimeoutError:
+        return False
+    finally:
+        worker.stop()
