@@ -20,8 +20,8 @@ from predictor.types import FloatRows, Lane
 
 logger = logging.getLogger(__name__)
 
-# How often deadlines and hung batches are looked for, seconds.
-SWEEP_S = 0.05
+# How often an engine that hangs is looked for, seconds.
+WATCH_S = 0.05
 # Engine threads replaced in one process before it gives up and is replaced itself.
 MAX_RESTARTS = 5
 # Weight of the newest batch in the running estimate of tokens a second.
@@ -61,7 +61,7 @@ class Batcher:
         self._recovering = 0
         self._stopped = True
         self._held: asyncio.TimerHandle | None = None
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.TimerHandle | None = None
 
     @property
     def healthy(self) -> bool:
@@ -73,7 +73,7 @@ class Batcher:
         self._stopped = False
         for lane, idle in self._idle.items():
             idle.extend(self._worker(lane) for _ in range(self._threads))
-        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+        self._watcher = self._loop.call_later(WATCH_S, self._watch)
 
     def _worker(self, lane: Lane) -> Worker:
         return Worker(lane, self._run, self._finished, self._died, self._loop)
@@ -90,6 +90,7 @@ class Batcher:
 
         Raises:
             Overloaded: the queue has no room for all of them.
+            DeadlineExceeded: it is too late already.
             NotReady: the engine is down or stopping.
         """
         if self._stopped:
@@ -104,7 +105,11 @@ class Batcher:
                 scheduling.retry_after_s(queued, self._speed),
             )
         now = self._loop.time()
-        submission = Submission(len(rows), lane, deadline, now, self._loop.create_future())
+        if deadline is not None and now >= deadline:
+            raise DeadlineExceeded("the deadline passed before the request was queued")
+        submission = Submission(len(rows), lane, now, self._loop.create_future())
+        if deadline is not None:
+            submission.timer = self._loop.call_at(deadline, self._expire, submission)
         self._lanes.add(submission, rows)
         self._live.add(submission)
         if not self._filling:
@@ -117,8 +122,18 @@ class Batcher:
         """Forget a request: its waiting rows leave the queue, its running ones are ignored."""
         self._lanes.discard(submission)
         submission.future.cancel()
-        self._live.discard(submission)
+        self._forget(submission)
         self._show_queue()
+
+    def _forget(self, submission: Submission) -> None:
+        self._live.discard(submission)
+        if submission.timer is not None:
+            submission.timer.cancel()
+
+    def _expire(self, submission: Submission) -> None:
+        waited = self._loop.time() - submission.submitted
+        submission.fail(DeadlineExceeded(f"not computed within {waited:.3f} s"))
+        self.cancel(submission)
 
     async def embed(
         self, rows: Sequence[Sequence[int]], lane: Lane, deadline: float | None
@@ -136,7 +151,7 @@ class Batcher:
         finally:
             if submission.future.cancelled():
                 self.cancel(submission)
-            self._live.discard(submission)
+            self._forget(submission)
 
     @property
     def queued_rows(self) -> int:
@@ -256,20 +271,13 @@ class Batcher:
         self._close(NotReady("the engine is down"))
         self._on_fatal(why)
 
-    def _sweep(self) -> None:
-        """Fail what is past its deadline, and notice an engine that hangs."""
+    def _watch(self) -> None:
         now = self._loop.time()
-        late = [s for s in self._live if s.deadline is not None and now >= s.deadline]
-        for submission in late:
-            submission.fail(
-                DeadlineExceeded(f"not computed within {now - submission.submitted:.3f} s")
-            )
-            self.cancel(submission)
         limit = self._settings.engine_timeout_s
         if any(worker.batch and now - worker.batch.started > limit for worker in self._busy):
             self._give_up(f"a batch has run for more than {limit:.0f} s")
         if not self._stopped:
-            self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+            self._watcher = self._loop.call_later(WATCH_S, self._watch)
 
     # The end
 
@@ -278,7 +286,7 @@ class Batcher:
 
     def _close(self, error: PredictorError) -> None:
         self._stopped = True
-        for handle in (self._sweeper, self._held):
+        for handle in (self._watcher, self._held):
             if handle is not None:
                 handle.cancel()
         for worker in self._workers():

@@ -12,21 +12,20 @@ from predictor.types import FloatRows, Lane
 class Submission:
     """Collects the rows of one request, in any order, from any number of batches."""
 
-    __slots__ = ("_left", "_rows", "_size", "deadline", "future", "lane", "numbers", "submitted")
+    __slots__ = ("_left", "_rows", "_size", "future", "lane", "numbers", "submitted", "timer")
 
     def __init__(
         self,
         size: int,
         lane: Lane,
-        deadline: float | None,
         now: float,
         future: asyncio.Future[FloatRows],
     ) -> None:
         self.lane = lane
-        self.deadline = deadline
         self.submitted = now
         self.future = future
         self.numbers: list[int] = []
+        self.timer: asyncio.TimerHandle | None = None
         self._size = size
         self._left = size
         self._rows: FloatRows | None = None

@@ -129,7 +129,7 @@ async def answers(run: Run, lane: Lane, timeout_s: float) -> bool:
         lambda worker: settle(False),
         loop,
     )
-    nobody = Submission(1, lane, None, loop.time(), loop.create_future())
+    nobody = Submission(1, lane, loop.time(), loop.create_future())
     worker.give(Batch([Row((0,), nobody, 0)], 1, lane, wide=False))
     try:
         return await asyncio.wait_for(proven, timeout_s)

@@ -1,0 +1,54 @@
+"""Every meaning has a status in every protocol."""
+
+import grpc
+import pytest
+
+from predictor import errors
+from predictor.server.status import grpc_status, http_status, retry_after
+
+AT_START = (errors.BadModel, errors.BadSetting)
+
+
+def all_errors() -> list[type[errors.PredictorError]]:
+    found, queue = [], [errors.PredictorError]
+    while queue:
+        kind = queue.pop()
+        found.append(kind)
+        queue += kind.__subclasses__()
+    return [kind for kind in found if kind not in AT_START]
+
+
+@pytest.mark.parametrize("kind", all_errors())
+def test_no_meaning_is_forgotten(kind: type[errors.PredictorError]) -> None:
+    error = kind("x")
+    assert 400 <= http_status(error, "v2") <= 599
+    assert isinstance(grpc_status(error), grpc.StatusCode)
+
+
+@pytest.mark.parametrize(
+    ("error", "http", "rpc"),
+    [
+        (errors.InvalidInput("x"), 400, grpc.StatusCode.INVALID_ARGUMENT),
+        (errors.ModelNotFound("x"), 404, grpc.StatusCode.NOT_FOUND),
+        (errors.BodyTooLarge("x"), 413, grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (errors.Overloaded("x"), 429, grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (errors.DeadlineExceeded("x"), 504, grpc.StatusCode.DEADLINE_EXCEEDED),
+        (errors.NotReady("x"), 503, grpc.StatusCode.UNAVAILABLE),
+        (errors.Internal("x"), 500, grpc.StatusCode.INTERNAL),
+    ],
+)
+def test_the_table(error: errors.PredictorError, http: int, rpc: grpc.StatusCode) -> None:
+    assert http_status(error, "v2") == http
+    assert grpc_status(error) is rpc
+
+
+def test_tei_has_its_own_number_for_validation() -> None:
+    assert http_status(errors.InputTooLong("x"), "tei") == 422
+    assert http_status(errors.EmptyInput("x"), "tei") == 400
+
+
+def test_retry_after_in_whole_seconds_where_it_makes_sense() -> None:
+    assert retry_after(errors.Overloaded("x", 2.6)) == "3"
+    assert retry_after(errors.NotReady("x", 0.1)) == "1"
+    assert retry_after(errors.EngineOutOfMemory("x")) == "1"
+    assert retry_after(errors.InvalidInput("x")) is None
