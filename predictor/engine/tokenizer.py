@@ -7,6 +7,7 @@ one side, special tokens kept.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
@@ -96,7 +97,10 @@ class Tokenizer:
         return str(self._tokenizer.decode(ids, skip_special_tokens=skip_special_tokens))
 
     def pieces(self, text: str, *, add_special_tokens: bool) -> "list[Piece]":
-        """Each token of a text with its place in it: TEI's `/tokenize`.
+        """Each token of a text: id, the text it stands for, special or not, place in bytes.
+
+        As TEI's `/tokenize` has it (core/src/tokenization.rs, `into_tokens`): the text is that of
+        the input, not of the vocabulary, and places count UTF-8 bytes.
 
         Raises:
             InvalidInput: the text is not valid Unicode (a lone surrogate).
@@ -105,16 +109,21 @@ class Tokenizer:
             encoding = self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
         except (TypeError, UnicodeError) as error:
             raise InvalidInput("inputs is not valid Unicode text (lone surrogate)") from error
-        return [
-            (token, piece, bool(special), None if special else span)
-            for token, piece, special, span in zip(
-                encoding.ids,
-                encoding.tokens,
-                encoding.special_tokens_mask,
-                encoding.offsets,
-                strict=True,
-            )
-        ]
+        bytes_before = [0, *accumulate(len(character.encode()) for character in text)]
+        pieces: list[Piece] = []
+        for token, name, special, (start, stop) in zip(
+            encoding.ids,
+            encoding.tokens,
+            encoding.special_tokens_mask,
+            encoding.offsets,
+            strict=True,
+        ):
+            if special:
+                pieces.append((token, name, True, None))
+            else:
+                span = bytes_before[start], bytes_before[stop]
+                pieces.append((token, text[start:stop], False, span))
+        return pieces
 
     def _limit(self, rows: list[list[int]], truncate: bool, direction: Direction) -> Tokens:
         limit = self.max_length
@@ -135,7 +144,7 @@ class Tokenizer:
 
 
 Piece = tuple[int, str, bool, tuple[int, int] | None]
-"""id, text, special, (start, stop) in characters or None for a special token."""
+"""id, text, special, (start, stop) in bytes of the text or None for a special token."""
 
 
 def _first_not_unicode(texts: Sequence[str]) -> int:

@@ -69,7 +69,7 @@ def decode_tokenize(body: bytes) -> TokenizeBody:
     """Raise InvalidInput (or a subclass) for what is not a tokenize request."""
     wire = decode_json(body, TokenizeBody)
     texts = [wire.inputs] if isinstance(wire.inputs, str) else wire.inputs
-    if not texts:
+    if not texts or "" in texts:
         raise EmptyInput("`inputs` cannot be empty")
     return msgspec.structs.replace(wire, inputs=texts)
 

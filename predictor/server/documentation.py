@@ -23,16 +23,20 @@ class Route(NamedTuple):
     example: Any = None
 
 
+# Stands for the default model in the examples.
+MODEL = "{default model}"
 _TEXT = "A man is playing a guitar."
+_V2_EXAMPLE = {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": [_TEXT]}]}
 ROUTES = (
     Route(
         "/v2/models/{model}/infer", "post", "V2", "Embed texts; JSON or binary tensors",
         v2.InferBody,
-        {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": [_TEXT]}]},
+        _V2_EXAMPLE,
     ),
     Route(
         "/v2/models/{model}/versions/{version}/infer", "post", "V2", "The same, of one version",
         v2.InferBody,
+        _V2_EXAMPLE,
     ),
     Route("/v2", "get", "V2", "Server metadata"),
     Route("/v2/health/live", "get", "V2", "The process is alive"),
@@ -46,7 +50,7 @@ ROUTES = (
     ),
     Route(
         "/v1/embeddings", "post", "OpenAI", "Embed texts (also /openai/v1/embeddings)",
-        openai.EmbeddingsRequest, {"model": "minilm", "input": [_TEXT]},
+        openai.EmbeddingsRequest, {"model": MODEL, "input": [_TEXT]},
     ),
     Route("/v1/models", "get", "OpenAI", "The models, for OpenAI's and for KServe's clients"),
     Route("/v1/models/{model}", "get", "OpenAI", "One model"),
@@ -57,21 +61,28 @@ ROUTES = (
     Route("/health", "get", "TEI", "200 when ready, else 503"),
     Route(
         "/v2/embed", "post", "Cohere", "Embed texts, several types at once", cohere.EmbedBody,
-        {"model": "minilm", "texts": [_TEXT], "embedding_types": ["float", "ubinary"]},
+        {"model": MODEL, "texts": [_TEXT], "embedding_types": ["float", "ubinary"]},
     ),
     Route("/metrics", "get", "Operation", "Prometheus metrics"),
     Route("/openapi.json", "get", "Operation", "This document"),
 )  # fmt: skip
 
 
+ERRORS = {
+    "400": "Malformed",
+    "404": "Unknown model",
+    "413": "Body over the byte limit",
+    "429": "Queue full",
+    "503": "Not ready",
+    "504": "Deadline passed",
+}
+
+
 @cache
-def openapi() -> dict[str, Any]:
-    """OpenAPI 3.1; the schemas are those that decode."""
+def openapi(model: str) -> dict[str, Any]:
+    """OpenAPI 3.1; the schemas are those that decode, the examples ask for `model`."""
     bodies = [route.body for route in ROUTES if route.body]
-    _, components = msgspec.json.schema_components(
-        bodies, ref_template="#/components/schemas/{name}"
-    )
-    references, _ = msgspec.json.schema_components(
+    references, components = msgspec.json.schema_components(
         bodies, ref_template="#/components/schemas/{name}"
     )
     schemas = iter(references)
@@ -92,10 +103,11 @@ def openapi() -> dict[str, Any]:
         if route.body:
             content: dict[str, Any] = {"schema": next(schemas)}
             if route.example is not None:
-                content["example"] = route.example
+                content["example"] = {
+                    key: model if value == MODEL else value for key, value in route.example.items()
+                }
             operation["requestBody"] = {"required": True, "content": {"application/json": content}}
-            for code, why in (("400", "Malformed"), ("404", "Unknown model"), ("429", "Queue full"),
-                              ("503", "Not ready"), ("504", "Deadline passed")):  # fmt: skip
+            for code, why in ERRORS.items():
                 operation["responses"][code] = {"description": why}
         paths.setdefault(route.path, {})[route.method] = operation
     return {
@@ -114,9 +126,9 @@ _STYLE = (
 
 
 @cache
-def page() -> bytes:
+def page(model: str) -> bytes:
     """One HTML page: each route with its body's schema and an example."""
-    spec = openapi()
+    spec = openapi(model)
     parts: list[str] = []
     tag = ""
     for route in ROUTES:

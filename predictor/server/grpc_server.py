@@ -4,9 +4,11 @@ KServe's servicer reaches 3.5 k requests a second with an engine that does nothi
 where a client needs a code it can act on, and unloads models for anybody.
 """
 
-from typing import Any
+import struct
+from typing import Any, cast
 
 import grpc
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from predictor.errors import EmptyInput, InvalidInput, PredictorError
 from predictor.protocols import v2
@@ -32,8 +34,7 @@ def parameters_of(message: Any) -> v2.Parameters:
     for name, value in message.items():
         if name not in v2.Parameters.__struct_fields__:
             continue
-        kind = value.WhichOneof("parameter_choice")
-        given[name] = getattr(value, kind) if kind else None
+        given[name] = _value_of(name, value)
     for name, wanted in _TYPES.items():
         value = given.get(name)
         if value is not None and (not isinstance(value, wanted) or _is_stray_bool(value, wanted)):
@@ -41,6 +42,24 @@ def parameters_of(message: Any) -> v2.Parameters:
     return v2.Parameters(**given)
 
 
+def _value_of(name: str, parameter: Any) -> Any:
+    """A parameter's value; Triton's proto has two kinds that KServe's does not know.
+
+    Source: triton common/protobuf/grpc_service.proto, InferParameter: double_param is field 4,
+    uint64_param field 5. Triton's clients send `priority` and `timeout` as the latter.
+    """
+    kind = parameter.WhichOneof("parameter_choice")
+    if kind:
+        return getattr(parameter, kind)
+    for field in cast(Any, UnknownFieldSet(parameter)):
+        if (field.field_number, field.wire_type) == (5, _VARINT):
+            return field.data
+        if (field.field_number, field.wire_type) == (4, _FIXED64):
+            return struct.unpack("<d", field.data.to_bytes(8, "little"))[0]
+    raise InvalidInput(f"parameter {name!r} has no value")
+
+
+_VARINT, _FIXED64 = 0, 1
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "dimensions": int,
     "normalize": bool,

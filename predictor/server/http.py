@@ -48,7 +48,7 @@ class Request:
             ClientGone: the client left while sending.
         """
         announced = self.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > limit:
+        if announced.isascii() and announced.isdigit() and int(announced) > limit:
             raise BodyTooLarge(f"the body has {announced} bytes; the limit is {limit}")
         if self.headers.get("content-encoding", "identity") != "identity":
             raise MalformedBody("compressed bodies are not supported; send it as it is")

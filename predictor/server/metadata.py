@@ -53,6 +53,7 @@ def tei_info(inference: Inference, settings: Settings) -> dict[str, Any]:
         "model_id": model.name,
         "model_sha": model.revision,
         "model_dtype": "float32",
+        "served_model_name": model.name,
         "model_type": {"embedding": {"pooling": bundle.pooling.value}},
         "max_concurrent_requests": settings.batching.max_concurrent_requests,
         "max_input_length": bundle.max_length,

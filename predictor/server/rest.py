@@ -51,6 +51,7 @@ class Rest:
     def __init__(self, inference: Inference, settings: Settings, kserve_app: AsgiApp) -> None:
         self._inference, self._settings, self._kserve = inference, settings, kserve_app
         self._limit = settings.request.max_body_bytes
+        self._default = inference.model("").name
         openai_call = partial(self._infer, "openai")
         self._posts: dict[str, Handler] = {
             "/v1/embeddings": openai_call,
@@ -65,7 +66,7 @@ class Rest:
             "/": partial(self._json, lambda: {"status": "alive"}),
             "/metrics": self._metrics,
             "/docs": self._docs,
-            "/openapi.json": partial(self._json, documentation.openapi),
+            "/openapi.json": partial(self._json, lambda: documentation.openapi(self._default)),
             "/health": self._tei_health,
             "/info": partial(self._json, lambda: metadata.tei_info(inference, settings)),
             "/v1/models": partial(self._json, lambda: metadata.openai_models(inference)),
@@ -97,7 +98,8 @@ class Rest:
         try:
             await handler(request)
         except PredictorError as error:
-            await refuse(request, error, "v2", v1.encode_error(str(error)))
+            protocol = _protocol_of(path)
+            await refuse(request, error, protocol, error_body(protocol, error, ""))
         except Exception:
             request_id = request_id_of(None, None)
             logger.exception("request failed", extra={"request_id": request_id})
@@ -209,7 +211,9 @@ class Rest:
         await request.respond(200, Encoded(body, CONTENT_TYPE_LATEST))
 
     async def _docs(self, request: Request) -> None:
-        await request.respond(200, Encoded(documentation.page(), "text/html; charset=utf-8"))
+        await request.respond(
+            200, Encoded(documentation.page(self._default), "text/html; charset=utf-8")
+        )
 
     async def _ready(self, request: Request, model: str = "", version: str = "") -> None:
         found = self._inference.model(model, version)
@@ -245,11 +249,20 @@ def _model_and_version(path: str) -> tuple[str, str]:
     return "", ""
 
 
+def _protocol_of(path: str) -> Protocol:
+    """Whose error shape a path's clients expect, for what is not an inference request."""
+    if path.startswith(("/v2/rerank", "/v2/chat")):
+        return "cohere"
+    if path.startswith("/v2") or path.endswith((":predict", ":explain")):
+        return "v2"
+    return "openai" if path.startswith(("/v1/", "/openai/")) else "tei"
+
+
 def _json_length(request: Request) -> int | None:
     value = request.headers.get("inference-header-content-length")
     if value is None:
         return None
-    if not value.isdigit():
+    if not (value.isascii() and value.isdigit()):
         raise InvalidInput(f"Inference-Header-Content-Length {value[:40]!r} is not a number")
     return int(value)
 

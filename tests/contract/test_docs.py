@@ -1,0 +1,174 @@
+"""Documentation and metrics: what is written there is what the server does."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.parser import text_string_to_metric_families
+
+from predictor import metrics
+from predictor.server.documentation import ROUTES, Route
+from tests.contract.helpers import MODEL
+
+WITH_BODY = [route for route in ROUTES if route.body]
+WITHOUT_BODY = [route for route in ROUTES if not route.body]
+
+
+def name_of(route: Route) -> str:
+    return f"{route.method.upper()} {route.path}"
+
+
+def filled_in(path: str) -> str:
+    return path.replace("{model}", MODEL).replace("{version}", "1")
+
+
+@pytest.fixture(scope="module")
+def openapi(http: httpx.Client) -> Any:
+    response = http.get("/openapi.json")
+    assert response.headers["content-type"] == "application/json"
+    return response.json()
+
+
+@pytest.fixture(scope="module")
+def page(http: httpx.Client) -> str:
+    response = http.get("/docs")
+    assert response.headers["content-type"].startswith("text/html")
+    return response.text
+
+
+def references_in(node: Any) -> list[str]:
+    """Every `$ref` in a JSON document."""
+    if isinstance(node, list):
+        return [found for item in node for found in references_in(item)]
+    if not isinstance(node, dict):
+        return []
+    own = [node["$ref"]] if "$ref" in node else []
+    return own + [found for item in node.values() for found in references_in(item)]
+
+
+# /docs
+
+
+def test_page_is_html(page: str) -> None:
+    assert page.startswith("<!doctype html>")
+    assert page.endswith("</html>")
+
+
+def test_page_needs_no_other_host(page: str) -> None:
+    assert not re.findall(r"https?:|(?:src|href)=['\"]?//|<script|@import|url\(", page)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_page_shows_every_route(page: str, route: Route) -> None:
+    assert f"<b>{route.method.upper()}</b> {route.path}</code>" in page
+
+
+# /openapi.json
+
+
+def test_openapi_says_which_version_it_is(openapi: Any) -> None:
+    assert re.fullmatch(r"3\.1\.\d+", openapi["openapi"])
+    assert openapi["info"]["title"]
+    assert openapi["info"]["version"]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_openapi_has_every_route(openapi: Any, route: Route) -> None:
+    operation = openapi["paths"][route.path][route.method]
+    assert operation["summary"]
+    assert operation["responses"]["200"]["description"]
+    assert ("requestBody" in operation) is (route.body is not None)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_openapi_declares_every_path_parameter(openapi: Any, route: Route) -> None:
+    declared = openapi["paths"][route.path][route.method].get("parameters", [])
+    assert [parameter["name"] for parameter in declared] == re.findall(r"{(\w+)}", route.path)
+    assert all(parameter["in"] == "path" and parameter["required"] for parameter in declared)
+
+
+def test_openapi_references_lead_somewhere(openapi: Any) -> None:
+    references = references_in(openapi)
+    schemas = openapi["components"]["schemas"]
+    assert len(references) >= len(WITH_BODY)
+    assert {reference.removeprefix("#/components/schemas/") for reference in references} <= set(
+        schemas
+    )
+
+
+def test_openapi_operation_ids_are_unique(openapi: Any) -> None:
+    ids = [
+        operation["operationId"]
+        for path in openapi["paths"].values()
+        for operation in path.values()
+    ]
+    assert len(set(ids)) == len(ids) == len(ROUTES)
+
+
+@pytest.mark.parametrize("route", WITH_BODY, ids=name_of)
+def test_example_is_answered(http: httpx.Client, openapi: Any, route: Route) -> None:
+    content = openapi["paths"][route.path][route.method]["requestBody"]["content"]
+    example = content["application/json"]["example"]
+    response = http.post(filled_in(route.path), json=example)
+    assert response.status_code == 200, response.text
+
+
+@pytest.mark.parametrize("route", WITHOUT_BODY, ids=name_of)
+def test_route_without_a_body_is_answered(http: httpx.Client, route: Route) -> None:
+    assert http.request(route.method, filled_in(route.path)).status_code == 200
+
+
+# /metrics
+
+
+@pytest.fixture(scope="module")
+def families(http: httpx.Client) -> dict[str, Any]:
+    """What /metrics lists, by name."""
+    response = http.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    return {family.name: family for family in text_string_to_metric_families(response.text)}
+
+
+OURS = {
+    family.name: family.type
+    for metric in vars(metrics).values()
+    if isinstance(metric, MetricWrapperBase)
+    for family in metric.describe()
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_metric_is_there_without_a_cause(families: dict[str, Any], name: str) -> None:
+    # With samples, so that a rate over it is 0 and not missing until something happens.
+    assert families[name].type == OURS[name]
+    assert families[name].documentation
+    assert families[name].samples
+
+
+def test_no_metric_is_undocumented(families: dict[str, Any]) -> None:
+    # `_created` is the client library's: when each series began.
+    listed = {name.removesuffix("_created") for name in families if name.startswith("predictor_")}
+    assert listed == set(OURS)
+
+
+def test_metrics_label_the_model_and_its_version(families: dict[str, Any]) -> None:
+    for sample in families["predictor_model_info"].samples:
+        assert (sample.labels["model"], sample.labels["version"]) == (MODEL, "1")
+
+
+@pytest.mark.parametrize("protocol", metrics.PROTOCOLS)
+def test_requests_are_listed_for_each_protocol(families: dict[str, Any], protocol: str) -> None:
+    listed = [
+        sample.labels["protocol"]
+        for sample in families["predictor_requests"].samples
+        if sample.labels["code"] == "200"
+    ]
+    assert protocol in listed
+
+
+@pytest.mark.parametrize("reason", metrics.REJECTION_REASONS)
+def test_rejections_are_listed_for_each_reason(families: dict[str, Any], reason: str) -> None:
+    samples = families["predictor_rejected"].samples
+    assert reason in {sample.labels["reason"] for sample in samples}
