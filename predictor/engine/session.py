@@ -105,6 +105,9 @@ class Session:
             BadModel: the file is not a loadable graph, or it fell back to another provider.
         """
         _share_arena()
+        if device == "cuda":
+            # The CUDA libraries of the nvidia-* wheels are on no search path of the loader.
+            onnxruntime.preload_dlls()
         self._shared = shared  # the session reads this memory as long as it lives
         try:
             self._session = onnxruntime.InferenceSession(

@@ -7,7 +7,8 @@ something did not run or answered errors, never that it was slow.
 import argparse
 import signal
 import sys
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from . import environments, machine
@@ -15,6 +16,8 @@ from .bench import Bench, Options
 from .errors import BenchError
 from .report import Report, log
 from .sections import SECTIONS
+
+NOISY_CORES = 0.1
 
 
 def arguments() -> argparse.Namespace:
@@ -58,9 +61,13 @@ def main() -> int:
     report = Report(machine.describe(), versions())
     for name in asked.only.split(","):
         log(f"section {name}")
+        busy = machine.busy_cores()
+        report.busy_cores = max(report.busy_cores, busy)
+        if busy > NOISY_CORES:
+            log(f"other processes keep {busy:.1f} cores busy: these figures will say little")
         try:
             report.rows += SECTIONS[name](bench)
-        except BenchError as error:
+        except (BenchError, OSError) as error:
             report.failures[name] = str(error)
             log(f"{name} did not run: {error}")
     print(report.table())
@@ -71,7 +78,7 @@ def main() -> int:
 
 def versions() -> dict[str, str]:
     return {
-        "ours: onnxruntime": version("onnxruntime"),
+        "ours: onnxruntime": onnxruntime_version(),
         "Infinity": environments.version("infinity", "infinity_emb"),
         "with onnxruntime": environments.version("infinity", "onnxruntime"),
         "naive: kserve": environments.version("naive", "kserve"),
@@ -79,6 +86,14 @@ def versions() -> dict[str, str]:
         "sentence-transformers": environments.version("st", "sentence-transformers"),
         "torch": environments.version("st", "torch"),
     }
+
+
+def onnxruntime_version() -> str:
+    """Of the package that this environment has: there is one for CPUs and one for CUDA."""
+    for package in ("onnxruntime", "onnxruntime-gpu"):
+        with suppress(PackageNotFoundError):
+            return version(package)
+    return "?"
 
 
 if __name__ == "__main__":

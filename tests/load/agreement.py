@@ -7,9 +7,10 @@ at the 128 tokens that a tokenizer.json may carry) show there.
 import base64
 import json
 from collections.abc import Sequence
+from email.message import Message
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,18 +24,27 @@ TEXTS = 64  # the first block of the corpus: the whole distribution of lengths
 Rows = npt.NDArray[np.float32]
 
 
-def ask(port: int, route: Route, texts: Sequence[str]) -> Rows:
+class Answer(NamedTuple):
+    headers: Message
+    body: bytes
+
+
+def post(port: int, route: Route, texts: Sequence[str]) -> Answer:
     connection = HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         headers = {"Content-Type": "application/json"}
         connection.request("POST", route.path, route.body(texts), headers)
         response = connection.getresponse()
-        body = response.read()
+        answer = Answer(response.headers, response.read())
     finally:
         connection.close()
     if response.status != 200:
-        raise BenchError(f"POST {route.path}: {response.status} {body[:300]!r}")
-    return vectors(json.loads(body))
+        raise BenchError(f"POST {route.path}: {response.status} {answer.body[:300]!r}")
+    return answer
+
+
+def ask(port: int, route: Route, texts: Sequence[str]) -> Rows:
+    return vectors(json.loads(post(port, route, texts).body))
 
 
 def vectors(answer: dict[str, Any]) -> Rows:

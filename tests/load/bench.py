@@ -64,14 +64,13 @@ class Bench:
         texts: Path | None = None,
     ) -> Answered:
         """Closed loop of wrk on the server, and the wait until the server is idle again."""
+        serial = self.serial(server)
         plan = Load(
-            texts or self.mixed_file,
-            clients,
-            seconds or self.options.seconds,
-            self.serial(server),
-            batch,
+            texts or self.mixed_file, clients, seconds or self.options.seconds, serial, batch
         )
         answered = wrk.run(server.port, route or server.spec.route, plan)
+        used = serial + answered.requests * batch // corpus.COUNT + 2
+        self._serials[server.spec.name] = max(self._serials[server.spec.name], used)
         self.settle([server])
         return answered
 
@@ -96,9 +95,10 @@ class Bench:
     @cached_property
     def plain_model(self) -> Path:
         """The model's directory as peers take it, and Infinity's fused graph in its cache."""
-        folder, stamp = CACHE / "model", CACHE / "model-made-on"
-        cpu = str(machine.describe()["cpu"])  # the fused graph may hold this CPU's layouts
-        if not stamp.is_file() or stamp.read_text() != cpu:
+        folder, stamp = CACHE / "model", CACHE / "model-made-of"
+        # Of this model, on this CPU: the fused graph may hold the CPU's own layouts.
+        made_of = f"{self.options.model_dir.resolve()} on {machine.describe()['cpu']}"
+        if not stamp.is_file() or stamp.read_text() != made_of:
             log("exporting the stock ONNX graph for the peers")
             for old in (folder, self.home):
                 shutil.rmtree(old, ignore_errors=True)
@@ -112,7 +112,7 @@ class Bench:
                 "peer_model",
                 [*source, "--out", str(folder), "--fused", fused],
             )
-            stamp.write_text(cpu)
+            stamp.write_text(made_of)
         return folder
 
     def ours(self, *flags: str) -> servers.Spec:

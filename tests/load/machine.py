@@ -2,6 +2,7 @@
 
 import os
 import platform
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,3 +25,17 @@ def describe() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "instruction_sets": [name for name in TELLING if name in flags],
     }
+
+
+def busy_cores(seconds: float = 1.0) -> float:
+    """Cores that anything on this machine keeps busy, while we do nothing ourselves."""
+    before = _busy_ticks()
+    time.sleep(seconds)
+    return (_busy_ticks() - before) / os.sysconf("SC_CLK_TCK") / seconds
+
+
+def _busy_ticks() -> int:
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(
+        int, Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
+    )
+    return user + nice + system + irq + softirq + steal

@@ -16,8 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from optimum.onnxruntime import ORTModelForFeatureExtraction, ORTOptimizer
-from optimum.onnxruntime.configuration import OptimizationConfig
+from optimum.onnxruntime import (  # type: ignore[import-not-found]
+    ORTModelForFeatureExtraction,
+    ORTOptimizer,
+)
+from optimum.onnxruntime.configuration import (  # type: ignore[import-not-found]
+    OptimizationConfig,
+)
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel
 

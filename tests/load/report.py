@@ -65,6 +65,7 @@ class Report:
     versions: dict[str, str]
     rows: list[Row] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    busy_cores: float = 0.0
 
     @property
     def valid(self) -> bool:
@@ -81,6 +82,7 @@ class Report:
             f"CPU: {self.machine['cpu']}, {self.machine['cores']} cores, "
             f"{' '.join(self.machine['instruction_sets'])}",
             ", ".join(f"{name} {version}" for name, version in self.versions.items()),
+            f"other processes before the sections: at most {self.busy_cores:.2f} cores busy",
             "",
             *_aligned(head + body),
         ]
@@ -107,6 +109,7 @@ class Report:
         whole = {
             "machine": self.machine,
             "versions": self.versions,
+            "busy_cores_before": self.busy_cores,
             "rows": rows,
             "failures": self.failures,
         }

@@ -63,10 +63,11 @@ def ours(venv: Path, model_dir: Path, bundles: Path, *flags: str) -> Spec:
         [
             *(str(venv / "bin/predictor"), "serve", "--model-dir", str(model_dir)),
             *("--cache-dir", str(bundles), "--model_name", MODEL),
-            *("--http_port", "{http}", "--grpc_port", "{grpc}", *flags),
+            *("--host", "127.0.0.1", "--http_port", "{http}", "--grpc_port", "{grpc}", *flags),
         ],
         "/v2/health/ready",
         V2,
+        {"MALLOC_ARENA_MAX": "2"},  # as in the image and hack/serve.sh
     )
 
 

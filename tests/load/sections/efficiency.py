@@ -6,8 +6,8 @@ sentence-transformers is what the same model does in a notebook.
 """
 
 from functools import partial
-from pathlib import Path
 
+from .. import agreement
 from ..bench import BUNDLES, Bench, Sample, figure, measured_by
 from ..errors import BenchError
 from ..report import IN_PROCESS, OURS, Row
@@ -24,7 +24,7 @@ def run(bench: Bench) -> list[Row]:
     with started(bench.ours(), bench.logs) as server:
         bench.check(server)
         bench.load(server, clients=CLIENTS, seconds=2)
-        bundle = ["--bundle-dir", str(newest_bundle(BUNDLES))]
+        bundle = ["--bundles", str(BUNDLES), "--revision", revision(server)]
         samples = bench.interleave(
             {
                 "served": partial(served, bench, server),
@@ -49,9 +49,10 @@ def served(bench: Bench, server: Server) -> Sample:
     return {KEY: tokens / seen.seconds, "errors": seen.errors}
 
 
-def newest_bundle(folder: Path) -> Path:
-    """The bundle that the server has just made or taken from its cache."""
-    manifests = sorted(folder.rglob("bundle.json"), key=lambda path: path.stat().st_mtime)
-    if not manifests:
-        raise BenchError(f"{folder}: the server has left no bundle there")
-    return manifests[-1].parent
+def revision(server: Server) -> str:
+    """Of the model that answers, so that the engine is measured on the very same bundle."""
+    answer = agreement.post(server.port, server.spec.route, ["which revision?"])
+    found = answer.headers.get("X-Model-Revision")
+    if not found:
+        raise BenchError("our server names no X-Model-Revision")
+    return found

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Usage: hack/bench.sh [OPTION ...]
+#
+# Measures the server beside its peers (Infinity, naive KServe) on this machine and prints one table.
+#
+#   --only SECTION,...  some of: served alone efficiency wire lanes memory start (default: all)
+#   --json FILE         write all samples to FILE as well
+#   --rounds N          samples of each figure, interleaved (default 3); the table has medians
+#   --seconds S         of one run (default 6)
+#   --quick             one round of 2 s: does everything run? The figures say little
+#   --soak              memory: 200 000 requests instead of 20 000
+#   --seed N            of the order of the runs (default 1)
+#   --server-flag=FLAG  added to our server's command; may be repeated (--server-flag=--threads=4)
+#   --help              this text
+#
+# Needs wrk, h2load (Debian: nghttp2-client) for the section `wire`, python3 >= 3.11, 5 GB of disk
+# and a package index that pip reaches. The first run makes the peers' environments under
+# .cache/bench (minutes); all sections take about 20 minutes after that. Nothing else should run on
+# the machine meanwhile. Exit code 1: something did not run or answered errors.
+# What is measured against what, and how to read the table: tests/load/README.md.
+
+set -o errexit -o nounset -o pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source hack/lib.sh
+
+only=all
+previous=
+for argument in "$@"; do
+  case $argument in
+    -h | --help)
+      usage hack/bench.sh
+      exit
+      ;;
+    --only=*) only=${argument#--only=} ;;
+  esac
+  if [[ $previous == --only ]]; then
+    only=$argument
+  fi
+  previous=$argument
+done
+
+command -v wrk >/dev/null || fail "needs wrk (Debian: apt-get install wrk)"
+if [[ $only == all || $only == *wire* ]]; then
+  command -v h2load >/dev/null ||
+    fail "the section wire needs h2load (Debian: apt-get install nghttp2-client)"
+fi
+find_python >/dev/null
+[[ -r /proc/self/smaps_rollup ]] || fail "needs Linux: CPU and memory are read from /proc"
+
+hack/serve.sh --setup-only >&2
+exec "$VENV/bin/python" -m tests.load --model-dir "$MODEL_DIR" "$@"
