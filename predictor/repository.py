@@ -18,7 +18,7 @@ from predictor.engine.pooling import cosines
 from predictor.engine.proving import alone_and_batched
 from predictor.engine.session import resolve_device
 from predictor.engine.tokenizer import Tokenizer
-from predictor.errors import BadModel, BadSetting
+from predictor.errors import BadModel, BadSetting, EngineError
 from predictor.export import convert
 from predictor.export.canonical import CANONICAL_TEXTS
 from predictor.export.source import Source, is_source, read_source
@@ -111,18 +111,21 @@ def _open(folder: Path, settings: ModelSettings, threads: int) -> tuple[Path, Bu
 
 def _foreign(source: Source, graph: str) -> Bundle:
     """A bundle for a directory that has none: an ONNX file made elsewhere, nothing proven."""
+    dimensions = source.config.get("hidden_size")
+    if not isinstance(dimensions, int):
+        raise BadModel(f"{source.folder}: config.json gives no hidden_size (it is {dimensions!r})")
     return Bundle(
         family=source.family,
         source_digest=convert.digest_of(source, source.folder / graph),
         max_length=source.max_length,
-        dimensions=int(source.config.get("hidden_size", 0)),
+        dimensions=dimensions,
         pooling=source.pooling,
         normalize=source.normalize,
         inputs="padded",
         graph=graph,
         prompts=source.prompts,
         default_prompt_name=source.default_prompt_name,
-        pad_id=int(source.config.get("pad_token_id") or 0),
+        pad_id=source.pad_id,
         proof=Proof(reference="none", tolerance=convert.TOLERANCE),
     )
 
@@ -138,7 +141,11 @@ def _check(folder: Path, bundle: Bundle, tokenizer: Tokenizer, engine: OnnxEngin
     else:
         texts, expected = read_canonical(folder)
     rows = tokenizer.encode(texts).ids
-    alone, batched = alone_and_batched(engine, rows)
+    try:
+        alone, batched = alone_and_batched(engine, rows)
+    except EngineError as error:
+        why = " ".join(str(error.__cause__ or error).split())[:300]
+        raise BadModel(f"{folder / bundle.graph}: cannot run the canonical texts: {why}") from error
     reference = alone if expected is None else expected
     wanted = (len(texts), bundle.dimensions)
     if alone.shape != wanted or reference.shape != wanted or not np.isfinite(alone).all():

@@ -26,11 +26,18 @@ def setting(
     alias: str | None = None,
     choices: Sequence[str] | None = None,
     minimum: float | None = None,
+    maximum: float | None = None,
 ) -> Any:
     """A field with its documentation; `alias` is another server's environment variable."""
     return dataclasses.field(
         default=default,
-        metadata={"help": help_text, "alias": alias, "choices": choices, "minimum": minimum},
+        metadata={
+            "help": help_text,
+            "alias": alias,
+            "choices": choices,
+            "minimum": minimum,
+            "maximum": maximum,
+        },
     )
 
 
@@ -133,7 +140,10 @@ class BatchingSettings:
         512, "requests with more tokens are ingest unless they say otherwise", minimum=0
     )
     ingest_share: float = setting(
-        0.25, "share of the engine that ingest keeps while queries wait, 0 to 0.9", minimum=0
+        0.25,
+        "share of the engine that ingest keeps while queries wait; more would starve queries",
+        minimum=0,
+        maximum=0.9,
     )
     engine_timeout_s: float = setting(
         120.0, "a batch that runs longer means a hung engine: the process is replaced", minimum=1
@@ -145,8 +155,8 @@ class ServerSettings:
     """Ports, shutdown, logs."""
 
     host: str = setting("0.0.0.0", "address to listen on (never taken from HOSTNAME)")
-    http_port: int = setting(8080, "REST port", minimum=0)
-    grpc_port: int = setting(8081, "gRPC port", minimum=0)
+    http_port: int = setting(8080, "REST port", minimum=0, maximum=65535)
+    grpc_port: int = setting(8081, "gRPC port", minimum=0, maximum=65535)
     enable_grpc: bool = setting(True, "serve gRPC")
     drain_delay: float = setting(
         5.0, "after SIGTERM, seconds of 503 before the listeners close", minimum=0
@@ -222,8 +232,7 @@ def read_settings(
     """Settings from parsed flags (texts by field name) and the environment.
 
     Raises:
-        BadSetting: a value is not of its type, not one of its choices or under its minimum, or two
-            settings contradict each other.
+        BadSetting: a value is not of its type, not one of its choices, or out of its bounds.
     """
     groups = {
         name: group(
@@ -231,12 +240,7 @@ def read_settings(
         )
         for name, group in GROUPS.items()
     }
-    settings = Settings(**groups)
-    if settings.batching.ingest_share > 0.9:
-        raise BadSetting(
-            f"--ingest-share {settings.batching.ingest_share}: at most 0.9, or queries starve"
-        )
-    return settings
+    return Settings(**groups)
 
 
 def _value(
@@ -267,6 +271,9 @@ def _parse(field: dataclasses.Field[Any], text: str, origin: str) -> Any:
         raise BadSetting(f"{origin}: {text!r} is not one of {', '.join(choices)}")
     if minimum is not None and not value >= minimum:
         raise BadSetting(f"{origin}: {text} is under the minimum {minimum}")
+    maximum = field.metadata["maximum"]
+    if maximum is not None and value > maximum:
+        raise BadSetting(f"{origin}: {text} is over the maximum {maximum}")
     return value
 
 

@@ -6,6 +6,7 @@ tell the owner, so that no row waits for an answer that cannot come.
 
 import asyncio
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -26,8 +27,11 @@ class Run(Protocol):
     def __call__(self, rows: Sequence[Sequence[int]], *, wide: bool = False) -> FloatRows: ...
 
 
-# A query's thread then weighs nine times as much in the kernel's scheduler.
-INGEST_NICE = 10
+logger = logging.getLogger(__name__)
+
+# A query's thread then weighs three times as much in the kernel's scheduler: ingest keeps a quarter
+# of a core that both want, which is the default of --ingest-share.
+INGEST_NICE = 5
 
 Outcome = FloatRows | BaseException
 Done = Callable[["Worker", Batch, Outcome], None]
@@ -92,9 +96,9 @@ class Worker:
             while (batch := self._inbox.get()) is not None:
                 outcome = self._attempt(batch)
                 self._tell(self._done, self, batch, outcome)
-        except BaseException:
+        except BaseException:  # whatever ends the thread, the owner must know
+            logger.critical("an engine thread died", exc_info=True)
             self._tell(self._died, self)
-            raise
 
     def _attempt(self, batch: Batch) -> Outcome:
         started = time.perf_counter()

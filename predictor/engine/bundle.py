@@ -5,6 +5,7 @@ that it has not checked: digests at load, vectors (`canonical.npz`) at warm-up.
 """
 
 import hashlib
+import zipfile
 from pathlib import Path
 from typing import Literal
 
@@ -121,10 +122,10 @@ def read_canonical(folder: Path) -> tuple[list[str], FloatRows]:
     """
     path = folder / CANONICAL
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             texts = [str(text) for text in data["texts"]]
             vectors: npt.NDArray[np.float32] = data["vectors"].astype(np.float32)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BadModel(f"{path}: cannot be read: {error}") from error
     if len(texts) != len(vectors):
         raise BadModel(f"{path}: {len(texts)} texts but {len(vectors)} vectors")

@@ -67,20 +67,21 @@ class SharedWeights:
     """Look-up tables of one model file, mapped once, handed to every session of that model."""
 
     def __init__(self, folder: Path, tensors: Sequence[MappedTensor]) -> None:
-        self._arrays = {
-            tensor.name: np.memmap(
-                folder / tensor.file,
-                dtype=np.float32,
-                mode="r",
-                offset=tensor.offset,
-                shape=tensor.shape,
-            )
-            for tensor in tensors
-        }
+        self._arrays = {tensor.name: self._map(folder, tensor) for tensor in tensors}
         self.values = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(array)
             for name, array in self._arrays.items()
         }
+
+    @staticmethod
+    def _map(folder: Path, tensor: MappedTensor) -> npt.NDArray[np.float32]:
+        path = folder / tensor.file
+        try:
+            return np.memmap(
+                path, dtype=np.float32, mode="r", offset=tensor.offset, shape=tensor.shape
+            )
+        except (OSError, ValueError, OverflowError) as error:
+            raise BadModel(f"{path}: table {tensor.name!r} cannot be mapped: {error}") from error
 
 
 class Session:
@@ -153,7 +154,9 @@ class Session:
             EngineError: anything else; the cause is chained.
         """
         try:
-            result: npt.NDArray[np.float32] = self._session.run([output], feed)[0]
+            result: npt.NDArray[np.float32] = np.asarray(
+                self._session.run([output], feed)[0], dtype=np.float32
+            )
         except MemoryError as error:
             raise EngineOutOfMemory("not enough memory for this batch") from error
         except Exception as error:  # see above

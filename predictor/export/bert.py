@@ -42,9 +42,9 @@ class BertConfig:
             self.vocabulary = int(config["vocab_size"])
             self.positions = int(config["max_position_embeddings"])
             self.types = int(config["type_vocab_size"])
+            self.epsilon = float(config.get("layer_norm_eps", 1e-12))
         except (KeyError, TypeError, ValueError) as error:
             raise BadModel(f"config.json: missing or not a number: {error}") from error
-        self.epsilon = float(config.get("layer_norm_eps", 1e-12))
         for key, only in (("hidden_act", "gelu"), ("position_embedding_type", "absolute")):
             if config.get(key, only) != only:
                 raise BadModel(

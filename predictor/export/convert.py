@@ -126,7 +126,7 @@ def _write(source: Source, digest: str, folder: Path, threads: int) -> Bundle:
         prompts=source.prompts,
         default_prompt_name=source.default_prompt_name,
         mapped=mapped,
-        pad_id=int(source.config.get("pad_token_id") or 0),
+        pad_id=source.pad_id,
         proof=Proof(reference="none", tolerance=TOLERANCE),
     )
     proof, vectors = _prove(draft, folder, threads, int(source.config["vocab_size"]))

@@ -29,6 +29,7 @@ class Source:
     normalize: bool
     prompts: dict[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
+    pad_id: int = 0
 
     @property
     def weights(self) -> Path | None:
@@ -66,9 +67,27 @@ def read_source(folder: Path, pooling: Pooling | None = None) -> Source:
         max_length=_max_length(folder, config),
         pooling=pooling or _pooling(folder, modules),
         normalize="Normalize" in modules or not modules,
-        prompts={str(k): str(v) for k, v in (prompts.get("prompts") or {}).items()},
+        prompts=_prompts(folder, prompts),
+        pad_id=_number(folder, config, "pad_token_id"),
         default_prompt_name=prompts.get("default_prompt_name"),
     )
+
+
+def _prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:
+    prompts = config.get("prompts") or {}
+    if not isinstance(prompts, dict):
+        raise BadModel(
+            f"{folder / 'config_sentence_transformers.json'}: prompts is a "
+            f"{type(prompts).__name__}, not an object"
+        )
+    return {str(name): str(prompt) for name, prompt in prompts.items()}
+
+
+def _number(folder: Path, config: dict[str, Any], key: str) -> int:
+    value = config.get(key) or 0
+    if not isinstance(value, int):
+        raise BadModel(f"{folder / 'config.json'}: {key} is {value!r}, not a number")
+    return value
 
 
 def _json(path: Path, *, missing_ok: bool = False) -> dict[str, Any]:

@@ -17,6 +17,10 @@ from predictor.types import EmbedRequest, EmbedResult, Lane
 
 INPUT, OUTPUT = "text", "embedding"
 _LENGTH = struct.Struct("<I")
+# Largest number a timeout may be, in its own unit: what fits into Triton's int64.
+MAX_TIMEOUT = 2**63 - 1
+# Of a client's value, this much is repeated in an error; gRPC puts the error into a header.
+SHOWN = 80
 
 
 class Parameters(msgspec.Struct):
@@ -76,11 +80,12 @@ def texts_of(
             bytes that are not UTF-8.
     """
     if name != INPUT:
-        raise InvalidInput(f"input {name!r} is unknown; this model takes {INPUT!r} (BYTES)")
+        raise InvalidInput(f"input {name[:SHOWN]!r} is unknown; this model takes {INPUT!r} (BYTES)")
     if datatype != "BYTES":
-        raise InvalidInput(f"input {INPUT!r} has datatype {datatype}; it must be BYTES")
+        raise InvalidInput(f"input {INPUT!r} has datatype {datatype[:SHOWN]}; it must be BYTES")
     if not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)) or shape[0] < 0:
-        raise InvalidInput(f"input {INPUT!r} has shape {shape}; it must be [N] or [N, 1]")
+        shown = str(shape[:SHOWN])[:SHOWN]
+        raise InvalidInput(f"input {INPUT!r} has shape {shown}; it must be [N] or [N, 1]")
     if shape[0] == 0:
         raise EmptyInput(f"input {INPUT!r} is empty; at least one text is needed")
     texts = [_text(item, index) for index, item in enumerate(data)]
@@ -158,15 +163,16 @@ def parse_priority(value: str | int | None) -> Lane | None:
 
 
 def _timeout(parameters: Parameters) -> float | None:
-    if parameters.timeout_ms is not None:
-        seconds = parameters.timeout_ms / 1e3
-    elif parameters.timeout:  # Triton: 0 means none
-        seconds = parameters.timeout / 1e6
-    else:
+    name, value, unit = "timeout_ms", parameters.timeout_ms, 1e3
+    if value is None:
+        name, value, unit = "timeout", parameters.timeout or None, 1e6  # Triton: 0 means none
+    if value is None:
         return None
-    if seconds < 0:
+    if value < 0:
         raise InvalidInput("timeout is negative")
-    return seconds
+    if not value <= MAX_TIMEOUT:  # NaN too, which Triton's double_param can carry
+        raise InvalidInput(f"{name} is over the limit {MAX_TIMEOUT}")
+    return value / unit
 
 
 def decode_request(body: bytes, json_length: int | None) -> Decoded[Answer]:
@@ -223,7 +229,9 @@ def check_outputs(names: list[str]) -> None:
     """Raise InvalidInput for an output that this model does not have."""
     for name in names:
         if name != OUTPUT:
-            raise InvalidInput(f"output {name!r} is unknown; this model gives {OUTPUT!r} (FP32)")
+            raise InvalidInput(
+                f"output {name[:SHOWN]!r} is unknown; this model gives {OUTPUT!r} (FP32)"
+            )
 
 
 def encode_response(options: Answer, result: EmbedResult) -> Encoded:

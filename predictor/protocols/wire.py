@@ -48,11 +48,16 @@ def decode_json(body: bytes, shape: type[Shape]) -> Shape:
     try:
         return msgspec.json.decode(body, type=shape)
     except msgspec.ValidationError as error:
-        raise InvalidInput(f"request body: {error}") from error
+        raise InvalidInput(f"request body: {_shortened(str(error))}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedBody(f"request body is not valid JSON: {error}") from error
     except RecursionError as error:
         raise MalformedBody("request body is nested too deeply") from error
+
+
+def _shortened(message: str) -> str:
+    """The beginning and the end of a message that repeats a long value; the end says where."""
+    return message if len(message) <= 300 else f"{message[:150]} … {message[-100:]}"
 
 
 def encode_json(content: Any) -> bytes:

@@ -89,8 +89,8 @@ class Rest:
             handler = self._gets.get(path) or self._get_model(path)
         else:
             handler = None
-        if handler is None and (path in self._posts or path in self._gets):
-            handler = partial(self._plain_error, MethodNotAllowed(f"{method} {path}"))
+        if handler is None and (allowed := self._allowed(path)):
+            handler = partial(self._not_allowed, allowed)
         if handler is None:
             await self._kserve(scope, receive, send)
             return
@@ -106,13 +106,21 @@ class Rest:
             fault = internal(request_id)
             await refuse(request, fault, "v2", v1.encode_error(str(fault)), request_id=request_id)
 
+    def _allowed(self, path: str) -> str:
+        """The methods of a path that has any here."""
+        if path in self._posts or self._post_model(path):
+            return "GET, HEAD, POST" if path in self._gets else "POST"
+        return "GET, HEAD" if path in self._gets or self._get_model(path) else ""
+
     def _post_model(self, path: str) -> Handler | None:
         if path.startswith("/v2/models/") and path.endswith("/infer"):
             name, version = _model_and_version(path[11:-6])
             if name:
                 return partial(self._infer, "v2", model=name, version=version)
         if path.startswith("/v1/models/") and path.endswith(":predict"):
-            return partial(self._infer, "v1", model=path[11:-8])
+            name = path[11:-8]
+            if name:
+                return partial(self._infer, "v1", model=name)
         if path.startswith("/v1/models/") and path.endswith(":explain"):
             return self._cannot
         if path.startswith(REPOSITORY):
@@ -120,7 +128,7 @@ class Rest:
         return None
 
     def _get_model(self, path: str) -> Handler | None:
-        if path.startswith(("/v1/models/", "/openai/v1/models/")):
+        if path.startswith(("/v1/models/", "/openai/v1/models/")) and ":" not in path:
             name = path.rsplit("/", 1)[1]
             return partial(self._json, lambda: metadata.openai_model(self._inference, name))
         if not path.startswith("/v2/models/"):
@@ -235,8 +243,11 @@ class Rest:
     async def _closed(self, request: Request) -> None:
         raise RouteNotFound("the repository API (load, unload) is not served")
 
-    async def _plain_error(self, error: PredictorError, request: Request) -> None:
-        raise error
+    async def _not_allowed(self, allowed: str, request: Request) -> None:
+        error = MethodNotAllowed(f"{request.method} {request.path}: the method must be {allowed}")
+        protocol = _protocol_of(request.path)
+        body = error_body(protocol, error, "")
+        await request.respond(405, Encoded(body), (("allow", allowed),))
 
 
 def _model_and_version(path: str) -> tuple[str, str]:
@@ -262,7 +273,7 @@ def _json_length(request: Request) -> int | None:
     value = request.headers.get("inference-header-content-length")
     if value is None:
         return None
-    if not (value.isascii() and value.isdigit()):
+    if not (value.isascii() and value.isdigit() and len(value) < 20):
         raise InvalidInput(f"Inference-Header-Content-Length {value[:40]!r} is not a number")
     return int(value)
 

@@ -64,7 +64,7 @@ def test_an_empty_variable_is_not_set() -> None:
         (["--device=tpu"], "--device: 'tpu' is not one of auto, cpu, cuda"),
         (["--max-client-batch-size=0"], "--max-client-batch-size: 0 is under the minimum 1"),
         (["--access-log=maybe"], "--access-log: 'maybe' is not true or false"),
-        (["--ingest-share=0.95"], "at most 0.9"),
+        (["--ingest-share=0.95"], "0.95 is over the maximum 0.9"),
         (["--drain-delay=nan"], "under the minimum"),
     ],
 )
