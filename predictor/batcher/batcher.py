@@ -71,6 +71,9 @@ class Batcher:
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stopped = False
+        # Read when somebody scrapes, instead of written at every change.
+        self._metrics.queue_tokens.set_function(lambda: self._lanes.tokens)
+        self._metrics.queue_rows.set_function(lambda: self._lanes.rows)
         for lane, idle in self._idle.items():
             idle.extend(self._worker(lane) for _ in range(self._threads))
         self._watcher = self._loop.call_later(WATCH_S, self._watch)
@@ -123,7 +126,6 @@ class Batcher:
         self._lanes.discard(submission)
         submission.future.cancel()
         self._forget(submission)
-        self._show_queue()
 
     def _forget(self, submission: Submission) -> None:
         self._live.discard(submission)
@@ -166,7 +168,6 @@ class Batcher:
             if not self._idle[lane] or self._holds(lane):
                 break
             self._start(self._idle[lane].pop(), self._lanes.take(lane))
-        self._show_queue()
 
     def _start(self, worker: Worker, batch: Batch) -> None:
         batch.started = self._loop.time()
@@ -183,10 +184,6 @@ class Batcher:
     def _release(self) -> None:
         self._held = None
         self._fill_workers()
-
-    def _show_queue(self) -> None:
-        self._metrics.queue_tokens.set(self._lanes.tokens)
-        self._metrics.queue_rows.set(self._lanes.rows)
 
     # Finishing batches
 

@@ -24,11 +24,13 @@ class Lanes:
 
     @property
     def tokens(self) -> int:
-        return sum(waiting.tokens for waiting in self._waiting.values())
+        query, ingest = self._waiting.values()
+        return query.tokens + ingest.tokens
 
     @property
     def rows(self) -> int:
-        return sum(map(len, self._waiting.values()))
+        query, ingest = self._waiting.values()
+        return len(query) + len(ingest)
 
     def add(self, submission: Submission, rows: Sequence[Sequence[int]]) -> None:
         """Queue all rows of a request."""
@@ -46,6 +48,8 @@ class Lanes:
 
     def next_lane(self) -> Lane | None:
         """The lane whose batch may start now."""
+        if not self.rows:
+            return None
         waiting = {lane: len(rows) for lane, rows in self._waiting.items()}
         budget = self._settings.max_batch_tokens
         return scheduling.next_lane(self._load(), waiting, self._fairness.owed, budget)

@@ -19,7 +19,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-Headers = dict[str, str]
+HeaderLines = tuple[tuple[bytes, bytes], ...]
 
 # A request that takes longer than this is watched for its client going away, seconds. Shorter ones
 # are not worth the task.
@@ -27,18 +27,21 @@ WATCH_AFTER_S = 0.025
 
 
 class Request:
-    """One HTTP request as ASGI gives it; header names in lower case."""
+    """One HTTP request as ASGI gives it."""
 
-    __slots__ = ("_receive", "headers", "method", "path", "send")
+    __slots__ = ("_headers", "_receive", "method", "path", "send")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.headers: Headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
         self._receive = receive
         self.send = send
+
+    def header(self, name: bytes) -> str | None:
+        """A header by its name in lower case."""
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     async def body(self, limit: int) -> bytes:
         """The whole body.
@@ -47,10 +50,10 @@ class Request:
             BodyTooLarge: it is, or says it is, over `limit` bytes.
             ClientGone: the client left while sending.
         """
-        announced = self.headers.get("content-length", "")
+        announced = self.header(b"content-length") or ""
         if announced.isascii() and announced.isdigit() and int(announced) > limit:
             raise BodyTooLarge(f"the body has {announced} bytes; the limit is {limit}")
-        if self.headers.get("content-encoding", "identity") != "identity":
+        if self.header(b"content-encoding") not in (None, "identity"):
             raise MalformedBody("compressed bodies are not supported; send it as it is")
         chunks: list[bytes] = []
         size = 0
@@ -66,15 +69,14 @@ class Request:
                 return b"".join((*chunks, chunk)) if chunks else chunk
             chunks.append(chunk)
 
-    async def respond(
-        self, status: int, encoded: Encoded, headers: tuple[tuple[str, str], ...] = ()
-    ) -> None:
+    async def respond(self, status: int, encoded: Encoded, headers: HeaderLines = ()) -> None:
         lines = [
             (b"content-type", encoded.content_type.encode()),
-            (b"content-length", str(len(encoded.body)).encode()),
+            (b"content-length", b"%d" % len(encoded.body)),
+            *headers,
         ]
-        for name, value in (*encoded.headers, *headers):
-            lines.append((name.encode("latin-1"), value.encode("latin-1")))
+        for name, value in encoded.headers:
+            lines.append((name.encode(), value.encode()))
         await self.send({"type": "http.response.start", "status": status, "headers": lines})
         await self.send({"type": "http.response.body", "body": encoded.body})
 
@@ -121,14 +123,14 @@ async def refuse(
     closing: bool = False,
 ) -> None:
     """Answer with an error in the protocol's own shape."""
-    headers: list[tuple[str, str]] = []
+    headers: list[tuple[bytes, bytes]] = []
     if request_id:
-        headers.append(("x-request-id", request_id))
+        headers.append((b"x-request-id", request_id.encode()))
     if (seconds := retry_after(error)) is not None:
-        headers.append(("retry-after", seconds))
+        headers.append((b"retry-after", seconds.encode()))
     # The rest of a body that was not read would be taken for the next request.
     if closing or isinstance(error, BodyTooLarge):
-        headers.append(("connection", "close"))
+        headers.append((b"connection", b"close"))
     await request.respond(http_status(error, protocol), Encoded(body, JSON), tuple(headers))
 
 

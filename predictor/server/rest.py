@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -21,7 +21,17 @@ from predictor.protocols import cohere, openai, tei, v1, v2
 from predictor.protocols.wire import Decoded, Encoded, encode_json
 from predictor.server import documentation, metadata
 from predictor.server.headers import request_id_of
-from predictor.server.http import AsgiApp, Receive, Request, Scope, Send, Watch, internal, refuse
+from predictor.server.http import (
+    AsgiApp,
+    HeaderLines,
+    Receive,
+    Request,
+    Scope,
+    Send,
+    Watch,
+    internal,
+    refuse,
+)
 from predictor.server.inference import Call, Encode, Inference
 from predictor.server.status import http_status
 from predictor.settings import Settings
@@ -148,8 +158,7 @@ class Rest:
         self, protocol: Protocol, request: Request, *, model: str = "", version: str = ""
     ) -> None:
         """Read, answer, respond; errors in the protocol's own shape."""
-        headers = request.headers
-        request_id = request_id_of(headers.get("x-request-id"), headers.get("traceparent"))
+        request_id = request_id_of(request.header(b"x-request-id"), request.header(b"traceparent"))
         watch: Watch | None = None
         try:
             body = await request.body(self._limit)
@@ -190,7 +199,7 @@ class Rest:
             decode=decode,
             encode=_ENCODERS[protocol],
             request_id=request_id,
-            lane=request.headers.get("x-priority"),
+            lane=request.header(b"x-priority"),
             model=model,
             version=version,
         )
@@ -227,7 +236,7 @@ class Rest:
         found = self._inference.model(model, version)
         ready = self._inference.ready and (not model or found.is_healthy)
         body = {"name": found.name, "ready": ready} if model else {"ready": ready}
-        headers = () if ready else (("retry-after", "1"),)
+        headers = () if ready else ((b"retry-after", b"1"),)
         await request.respond(200 if ready else 503, Encoded(encode_json(body)), headers)
 
     async def _tei_health(self, request: Request) -> None:
@@ -247,7 +256,7 @@ class Rest:
         error = MethodNotAllowed(f"{request.method} {request.path}: the method must be {allowed}")
         protocol = _protocol_of(request.path)
         body = error_body(protocol, error, "")
-        await request.respond(405, Encoded(body), (("allow", allowed),))
+        await request.respond(405, Encoded(body), ((b"allow", allowed.encode()),))
 
 
 def _model_and_version(path: str) -> tuple[str, str]:
@@ -270,7 +279,7 @@ def _protocol_of(path: str) -> Protocol:
 
 
 def _json_length(request: Request) -> int | None:
-    value = request.headers.get("inference-header-content-length")
+    value = request.header(b"inference-header-content-length")
     if value is None:
         return None
     if not (value.isascii() and value.isdigit() and len(value) < 20):
@@ -278,16 +287,16 @@ def _json_length(request: Request) -> int | None:
     return int(value)
 
 
-def _result_headers(result: EmbedResult, request_id: str) -> tuple[tuple[str, str], ...]:
-    headers = (
-        ("x-request-id", request_id),
-        ("x-model-version", result.version),
-        ("x-model-revision", result.revision),
-    )
+def _result_headers(result: EmbedResult, request_id: str) -> HeaderLines:
+    lines = ((b"x-request-id", request_id.encode()), *_identity(result.version, result.revision))
     if result.truncated:
-        indices = ",".join(map(str, result.truncated))
-        return (*headers, ("x-truncated-inputs", indices))
-    return headers
+        return (*lines, (b"x-truncated-inputs", ",".join(map(str, result.truncated)).encode()))
+    return lines
+
+
+@cache
+def _identity(version: str, revision: str) -> HeaderLines:
+    return (b"x-model-version", version.encode()), (b"x-model-revision", revision.encode())
 
 
 _DECODERS: dict[str, DecodeBody] = {

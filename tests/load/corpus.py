@@ -21,6 +21,7 @@ from tokenizers import Tokenizer
 
 MEDIAN_TOKENS = 23
 SIGMA = 0.9  # of the logarithm: mean 34.6, 95th percentile 101
+MEAN_TOKENS = 35
 MIN_TOKENS = 7
 MAX_TOKENS = 256
 QUERY_TOKENS = 16
@@ -72,6 +73,11 @@ class Corpus:
 
     texts: list[str]
     tokens: list[int]
+
+    def of_length(self, tokens: int) -> str:
+        """The text whose number of tokens is nearest to `tokens`."""
+        nearest = min(range(len(self.tokens)), key=lambda i: abs(self.tokens[i] - tokens))
+        return self.texts[nearest]
 
     def tokens_in_first(self, count: int) -> int:
         """Tokens of the first `count` texts sent, when the texts are sent round and round."""
