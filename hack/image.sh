@@ -23,7 +23,7 @@ tag=
 while (($#)); do
   case $1 in
     -h | --help)
-      usage "$0"
+      usage "hack/$(basename "$0")"
       exit
       ;;
     --base | --variant | --tag)

@@ -12,6 +12,16 @@ usage() {
   sed -n '2,/^$/{s/^# \{0,1\}//;p}' "$1"
 }
 
+# Ends the script with its help if the first argument asks for it.
+help_if_asked() {
+  case ${1:-} in
+    -h | --help)
+      usage "hack/$(basename "$0")"
+      exit
+      ;;
+  esac
+}
+
 fail() {
   echo "$(basename "$0"): $*" >&2
   exit 1

@@ -8,13 +8,7 @@
 set -o errexit -o nounset -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source hack/lib.sh
-
-case ${1:-} in
-  -h | --help)
-    usage "$0"
-    exit
-    ;;
-esac
+help_if_asked "$@"
 
 install_package cpu,test
 fetch_model
