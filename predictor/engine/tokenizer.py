@@ -16,6 +16,11 @@ from predictor.errors import BadModel, InputTooLong, InvalidInput
 from predictor.types import Direction, Tokens
 
 
+# One text of up to so many characters is encoded without giving up Python's lock: the batch call
+# gives it up, and taking it back from gRPC's or an engine's thread costs more than a short text.
+SHORT_CHARACTERS = 1024
+
+
 class Tokenizer:
     """Immutable after construction; may be called from several threads at once."""
 
@@ -55,7 +60,10 @@ class Tokenizer:
             InputTooLong: a text is over the limit and `truncate` is False.
         """
         try:
-            encodings = self._tokenizer.encode_batch_fast(texts)
+            if len(texts) == 1 and len(texts[0]) <= SHORT_CHARACTERS:
+                encodings = [self._tokenizer.encode(texts[0])]
+            else:
+                encodings = self._tokenizer.encode_batch_fast(texts)
         except (TypeError, UnicodeError) as error:
             raise InvalidInput(
                 f"inputs[{_first_not_unicode(texts)}] is not valid Unicode text (lone surrogate)"
