@@ -18,7 +18,7 @@ from predictor.types import Direction, Tokens
 
 # One text of up to so many characters is encoded without giving up Python's lock: the batch call
 # gives it up, and taking it back from gRPC's or an engine's thread costs more than a short text.
-SHORT_CHARACTERS = 1024
+SHORT_CHARACTERS = 256
 
 
 class Tokenizer:
