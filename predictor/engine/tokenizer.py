@@ -15,7 +15,6 @@ from tokenizers import Tokenizer as HuggingFaceTokenizer
 from predictor.errors import BadModel, InputTooLong, InvalidInput
 from predictor.types import Direction, Tokens
 
-
 # One text of up to so many characters is encoded without giving up Python's lock: the batch call
 # gives it up, and taking it back from gRPC's or an engine's thread costs more than a short text.
 SHORT_CHARACTERS = 256
