@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from predictor.engine import cpu
-from predictor.engine.bundle import Bundle, Proof, is_bundle, read_bundle, read_canonical
+from predictor.engine.bundle import Bundle, is_bundle, read_bundle, read_canonical
 from predictor.engine.engine import Engine, NullEngine, OnnxEngine
 from predictor.engine.pooling import cosines
 from predictor.engine.proving import alone_and_batched
@@ -114,20 +114,8 @@ def _foreign(source: Source, graph: str) -> Bundle:
     dimensions = source.config.get("hidden_size")
     if not isinstance(dimensions, int):
         raise BadModel(f"{source.folder}: config.json gives no hidden_size (it is {dimensions!r})")
-    return Bundle(
-        family=source.family,
-        source_digest=convert.digest_of(source, source.folder / graph),
-        max_length=source.max_length,
-        dimensions=dimensions,
-        pooling=source.pooling,
-        normalize=source.normalize,
-        inputs="padded",
-        graph=graph,
-        prompts=source.prompts,
-        default_prompt_name=source.default_prompt_name,
-        pad_id=source.pad_id,
-        proof=Proof(reference="none", tolerance=convert.TOLERANCE),
-    )
+    digest = convert.digest_of(source, source.folder / graph)
+    return convert.unproven(source, digest, inputs="padded", graph=graph, dimensions=dimensions)
 
 
 def _check(folder: Path, bundle: Bundle, tokenizer: Tokenizer, engine: OnnxEngine) -> None:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -21,6 +22,7 @@ from predictor.engine.bundle import (
     MANIFEST,
     TOKENIZER,
     Bundle,
+    MappedTensor,
     Proof,
     is_bundle,
     sha256,
@@ -53,6 +55,33 @@ def digest_of(source: Source, weights: Path) -> str:
     settings = replace(source, folder=Path())
     parts = [str(CONVERTER), sha256(weights), sha256(source.tokenizer), repr(settings)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def unproven(
+    source: Source,
+    digest: str,
+    *,
+    inputs: Literal["packed", "padded"],
+    graph: str,
+    dimensions: int,
+    mapped: tuple[MappedTensor, ...] = (),
+) -> Bundle:
+    """The manifest of a source's graph as far as the source tells it: no files, no proof."""
+    return Bundle(
+        family=source.family,
+        source_digest=digest,
+        max_length=source.max_length,
+        dimensions=dimensions,
+        pooling=source.pooling,
+        normalize=source.normalize,
+        inputs=inputs,
+        graph=graph,
+        prompts=source.prompts,
+        default_prompt_name=source.default_prompt_name,
+        mapped=mapped,
+        pad_id=source.pad_id,
+        proof=Proof(reference="none", tolerance=TOLERANCE),
+    )
 
 
 def convert_cached(source: Source, cache_dir: Path, threads: int) -> Path:
@@ -114,20 +143,13 @@ def _write(source: Source, digest: str, folder: Path, threads: int) -> Bundle:
     weights = Weights(source.weights, PREFIX[source.family])
     mapped = build_bert(source.config, weights, source.pooling, folder / GRAPH)
     shutil.copyfile(source.tokenizer, folder / TOKENIZER)
-    draft = Bundle(
-        family=source.family,
-        source_digest=digest,
-        max_length=source.max_length,
-        dimensions=int(source.config["hidden_size"]),
-        pooling=source.pooling,
-        normalize=source.normalize,
+    draft = unproven(
+        source,
+        digest,
         inputs="packed",
         graph=GRAPH,
-        prompts=source.prompts,
-        default_prompt_name=source.default_prompt_name,
+        dimensions=int(source.config["hidden_size"]),
         mapped=mapped,
-        pad_id=source.pad_id,
-        proof=Proof(reference="none", tolerance=TOLERANCE),
     )
     proof, vectors = _prove(draft, folder, threads, int(source.config["vocab_size"]))
     np.savez(folder / CANONICAL, texts=np.array(CANONICAL_TEXTS), vectors=vectors)
