@@ -2,7 +2,7 @@
 
 KServe stays the owner of the process, the registry and health. What is replaced: REST is answered
 by our routes in front of KServe's application, gRPC by our servicer, and SIGTERM drains: KServe
-closes the REST listener at once while the endpoints still point at the pod (facts: kserve #3375).
+closes the REST listener at once while the endpoints still point at the pod (kserve/kserve#3375).
 """
 
 import asyncio
