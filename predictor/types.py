@@ -92,3 +92,8 @@ class EmbedResult:
     quantized: dict[OutputType, npt.NDArray[np.int8] | npt.NDArray[np.uint8]] = field(
         default_factory=dict
     )
+
+    @property
+    def truncated_list(self) -> str:
+        """The indices of the truncated inputs as every protocol writes them: `0,7`."""
+        return ",".join(map(str, self.truncated))

@@ -153,7 +153,8 @@ class Batcher:
         finally:
             if submission.future.cancelled():
                 self.cancel(submission)
-            self._forget(submission)
+            else:
+                self._forget(submission)
 
     @property
     def queued_rows(self) -> int:

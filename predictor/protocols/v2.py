@@ -242,7 +242,7 @@ def encode_response(options: Answer, result: EmbedResult) -> Encoded:
     }
     parameters: dict[str, Any] = {}
     if result.truncated:
-        parameters["truncated_inputs"] = ",".join(map(str, result.truncated))
+        parameters["truncated_inputs"] = result.truncated_list
     content = {
         "model_name": result.model,
         "model_version": result.version,

@@ -113,7 +113,7 @@ def response_of(message: Any, result: EmbedResult) -> Any:
     )
     output.parameters["binary_data_size"].int64_param = len(data)
     if result.truncated:
-        output.parameters["truncated_inputs"].string_param = ",".join(map(str, result.truncated))
+        output.parameters["truncated_inputs"].string_param = result.truncated_list
     return messages.ModelInferResponse(
         model_name=result.model,
         model_version=result.version,
@@ -188,7 +188,7 @@ def _trailing(result: EmbedResult, request_id: str) -> tuple[tuple[str, str], ..
         ("x-model-revision", result.revision),
     )
     if result.truncated:
-        return (*trailing, ("x-truncated-inputs", ",".join(map(str, result.truncated))))
+        return (*trailing, ("x-truncated-inputs", result.truncated_list))
     return trailing
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from predictor.errors import BodyTooLarge, ClientGone, Internal, MalformedBody, PredictorError
+from predictor.errors import BodyTooLarge, ClientGone, MalformedBody, PredictorError
 from predictor.protocols.wire import JSON, Encoded
 from predictor.server.status import http_status, retry_after
 from predictor.types import Protocol
@@ -132,7 +132,3 @@ async def refuse(
     if closing or isinstance(error, BodyTooLarge):
         headers.append((b"connection", b"close"))
     await request.respond(http_status(error, protocol), Encoded(body, JSON), tuple(headers))
-
-
-def internal(request_id: str) -> Internal:
-    return Internal(f"internal error; request id {request_id}")

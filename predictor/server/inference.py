@@ -122,7 +122,7 @@ class Inference:
             raise
         except Exception as error:
             status = 500
-            raise self._internal(call.request_id) from error
+            raise internal_error(call.request_id) from error
         finally:
             self.in_flight -= 1
             seconds = time.perf_counter() - started
@@ -152,7 +152,8 @@ class Inference:
         if error.rejection:
             (model or self.model("")).metrics.rejected[error.rejection].inc()
 
-    @staticmethod
-    def _internal(request_id: str) -> Internal:
-        logger.exception("request failed", extra={"request_id": request_id})
-        return Internal(f"internal error; request id {request_id}")
+
+def internal_error(request_id: str) -> Internal:
+    """Log the exception being handled; the error for the client holds only the id that finds it."""
+    logger.exception("request failed", extra={"request_id": request_id})
+    return Internal(f"internal error; request id {request_id}")

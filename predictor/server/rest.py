@@ -1,7 +1,6 @@
 """Which path is which: inference routes, health, metadata, metrics, documentation."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from typing import Any
@@ -29,15 +28,12 @@ from predictor.server.http import (
     Scope,
     Send,
     Watch,
-    internal,
     refuse,
 )
-from predictor.server.inference import Call, Encode, Inference
+from predictor.server.inference import Call, Encode, Inference, internal_error
 from predictor.server.status import http_status
 from predictor.settings import Settings
 from predictor.types import EmbedResult, Protocol
-
-logger = logging.getLogger(__name__)
 
 Handler = Callable[[Request], Awaitable[None]]
 DecodeBody = Callable[[bytes], Decoded[Any]]
@@ -59,7 +55,7 @@ class Rest:
     """The ASGI application: our routes first, KServe's behind them."""
 
     def __init__(self, inference: Inference, settings: Settings, kserve_app: AsgiApp) -> None:
-        self._inference, self._settings, self._kserve = inference, settings, kserve_app
+        self._inference, self._kserve = inference, kserve_app
         self._limit = settings.request.max_body_bytes
         self._default = inference.model("").name
         openai_call = partial(self._infer, "openai")
@@ -112,8 +108,7 @@ class Rest:
             await refuse(request, error, protocol, error_body(protocol, error, ""))
         except Exception:
             request_id = request_id_of(None, None)
-            logger.exception("request failed", extra={"request_id": request_id})
-            fault = internal(request_id)
+            fault = internal_error(request_id)
             await refuse(request, fault, "v2", v1.encode_error(str(fault)), request_id=request_id)
 
     def _allowed(self, path: str) -> str:
@@ -213,9 +208,6 @@ class Rest:
             encoded = await asyncio.to_thread(tool, self._inference, body)
         except ClientGone:
             return
-        except PredictorError as error:
-            await refuse(request, error, "tei", error_body("tei", error, ""))
-            return
         await request.respond(200, encoded)
 
     # Everything else
@@ -241,9 +233,7 @@ class Rest:
 
     async def _tei_health(self, request: Request) -> None:
         if not self._inference.ready:
-            error = NotReady("the server is not ready")
-            await refuse(request, error, "tei", error_body("tei", error, ""))
-            return
+            raise NotReady("the server is not ready")
         await request.respond(200, Encoded(b"", "text/plain"))
 
     async def _cannot(self, request: Request) -> None:
@@ -290,7 +280,7 @@ def _json_length(request: Request) -> int | None:
 def _result_headers(result: EmbedResult, request_id: str) -> HeaderLines:
     lines = ((b"x-request-id", request_id.encode()), *_identity(result.version, result.revision))
     if result.truncated:
-        return (*lines, (b"x-truncated-inputs", ",".join(map(str, result.truncated)).encode()))
+        return (*lines, (b"x-truncated-inputs", result.truncated_list.encode()))
     return lines
 
 
