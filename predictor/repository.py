@@ -8,13 +8,21 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 
 from predictor.engine import cpu
-from predictor.engine.bundle import Bundle, is_bundle, read_bundle, read_canonical
+from predictor.engine.bundle import (
+    FP32,
+    TOKENIZER,
+    Bundle,
+    VariantName,
+    is_bundle,
+    read_bundle,
+    read_canonical,
+)
 from predictor.engine.engine import Engine, NullEngine, OnnxEngine
-from predictor.engine.pooling import cosines
 from predictor.engine.proving import alone_and_batched
 from predictor.engine.session import resolve_device
 from predictor.engine.tokenizer import Tokenizer
@@ -22,9 +30,11 @@ from predictor.errors import BadModel, BadSetting, EngineError
 from predictor.export import convert
 from predictor.export.canonical import CANONICAL_TEXTS
 from predictor.export.source import Source, is_source, read_source
+from predictor.fidelity import cosines
 from predictor.settings import ModelSettings, Settings, model_path
 from predictor.types import Pooling
 
+Device = Literal["cpu", "cuda"]
 logger = logging.getLogger(__name__)
 
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
@@ -39,6 +49,7 @@ class LoadedModel:
     bundle: Bundle
     tokenizer: Tokenizer
     engine: Engine
+    variant: VariantName
 
 
 def find_version(path: Path) -> tuple[Path, str]:
@@ -75,18 +86,65 @@ def load(settings: Settings) -> LoadedModel:
     device = resolve_device(model.device)  # type: ignore[arg-type]
     folder, version = find_version(model_path(model))
     folder, bundle = _open(folder, model, threads)
-    tokenizer = Tokenizer(folder / "tokenizer.json", bundle.max_length)
+    tokenizer = Tokenizer(folder / TOKENIZER, bundle.max_length, lower_case=bundle.lower_case)
+    candidates = candidate_variants(bundle, model.variant, device)
     if model.null_engine:
+        variant: VariantName = candidates[0]
         engine: Engine = NullEngine(bundle.dimensions, threads)
     else:
-        engine = OnnxEngine(folder, bundle, threads=threads, device=device)
-        _check(folder, bundle, tokenizer, engine)
+        variant, engine = _first_right(folder, bundle, tokenizer, candidates, (device, threads))
     logger.info(
         "serving %s version %s: %s, %d dimensions, %d tokens, %s, %d threads, revision %s",
         *(model.model_name, version, bundle.family, bundle.dimensions, bundle.max_length),
-        *(f"{bundle.inputs} on {device}", threads, bundle.revision),
+        *(f"{variant}, {bundle.inputs} on {device}", threads, bundle.revision),
     )
-    return LoadedModel(model.model_name, version, bundle, tokenizer, engine)
+    return LoadedModel(model.model_name, version, bundle, tokenizer, engine, variant)
+
+
+def candidate_variants(bundle: Bundle, asked: str, device: Device) -> list[VariantName]:
+    """The variants to try, the best first.
+
+    `auto` takes the fastest that the bundle has for the device; int8-weights saves memory and not
+    time, so it has to be asked for.
+
+    Raises:
+        BadModel: the bundle has not the one that was asked for, or it needs another device.
+    """
+    if asked != "auto":
+        name = cast(VariantName, asked)
+        if bundle.variant(name).device == "cuda" and device != "cuda":
+            raise BadModel(
+                f"--variant {name}: this graph runs on CUDA only, the device is {device}"
+            )
+        return [name]
+    fast: VariantName = "fp16" if device == "cuda" else "int8"
+    return [fast, FP32] if fast in bundle.variants else [FP32]
+
+
+def _first_right(
+    folder: Path,
+    bundle: Bundle,
+    tokenizer: Tokenizer,
+    candidates: list[VariantName],
+    where: tuple[Device, int],
+) -> tuple[VariantName, Engine]:
+    """Load the first variant that reproduces its canonical vectors here.
+
+    Raises:
+        BadModel: none does; the last one's reason.
+    """
+    device, threads = where
+    for index, name in enumerate(candidates):
+        try:
+            engine = OnnxEngine(folder, bundle, threads=threads, device=device, variant=name)
+            _check(folder, bundle, tokenizer, engine, name)
+        except BadModel as error:
+            if index + 1 == len(candidates):
+                raise
+            logger.warning("not serving %s, trying %s: %s", name, candidates[index + 1], error)
+        else:
+            return name, engine
+    raise AssertionError("no candidates")
 
 
 def _open(folder: Path, settings: ModelSettings, threads: int) -> tuple[Path, Bundle]:
@@ -102,7 +160,8 @@ def _open(folder: Path, settings: ModelSettings, threads: int) -> tuple[Path, Bu
     if source.graph is None:
         raise BadModel(
             f"{folder}: model type {source.family!r} cannot be converted and there is no "
-            "onnx/model.onnx"
+            "onnx/model.onnx; `predictor export` may know how (it uses torch where that is "
+            "installed)"
         )
     why = "--no-convert" if settings.no_convert else f"family {source.family!r} has no builder"
     logger.warning("serving %s with padded inputs (%s): slower", source.graph, why)
@@ -111,29 +170,40 @@ def _open(folder: Path, settings: ModelSettings, threads: int) -> tuple[Path, Bu
 
 def _foreign(source: Source, graph: str) -> Bundle:
     """A bundle for a directory that has none: an ONNX file made elsewhere, nothing proven."""
-    dimensions = source.config.get("hidden_size")
+    dimensions = source.config.get("hidden_size", source.config.get("dim"))
     if not isinstance(dimensions, int):
         raise BadModel(f"{source.folder}: config.json gives no hidden_size (it is {dimensions!r})")
-    digest = convert.digest_of(source, source.folder / graph)
-    return convert.unproven(source, digest, inputs="padded", graph=graph, dimensions=dimensions)
+    if source.head:
+        kinds = ", ".join(module.kind for module in source.head)
+        raise BadModel(
+            f"{source.folder}: {graph} cannot be served: the modules after pooling ({kinds}) are "
+            "not known to be in it; use `predictor export`"
+        )
+    digest = convert.digest_of(source, [source.folder / graph])
+    variants = {FP32: convert.unproven(graph)}
+    return convert.draft_of(source, digest, dimensions, inputs="padded", variants=variants)
 
 
-def _check(folder: Path, bundle: Bundle, tokenizer: Tokenizer, engine: OnnxEngine) -> None:
+def _check(
+    folder: Path, bundle: Bundle, tokenizer: Tokenizer, engine: OnnxEngine, name: VariantName
+) -> None:
     """Run the canonical texts both ways, which also warms the engine, and compare.
 
     Raises:
         BadModel: a vector is not the one it should be.
     """
-    if bundle.proof.reference == "none":
-        texts, expected = CANONICAL_TEXTS, None
-    else:
-        texts, expected = read_canonical(folder)
+    variant = bundle.variant(name)
+    texts, expected = CANONICAL_TEXTS, None
+    if variant.proof.reference != "none":
+        texts, expected = read_canonical(folder, name)
     rows = tokenizer.encode(texts).ids
     try:
         alone, batched = alone_and_batched(engine, rows)
     except EngineError as error:
         why = " ".join(str(error.__cause__ or error).split())[:300]
-        raise BadModel(f"{folder / bundle.graph}: cannot run the canonical texts: {why}") from error
+        raise BadModel(
+            f"{folder / variant.graph}: cannot run the canonical texts: {why}"
+        ) from error
     reference = alone if expected is None else expected
     wanted = (len(texts), bundle.dimensions)
     if alone.shape != wanted or reference.shape != wanted or not np.isfinite(alone).all():
@@ -142,8 +212,9 @@ def _check(folder: Path, bundle: Bundle, tokenizer: Tokenizer, engine: OnnxEngin
             "numbers are expected"
         )
     smallest = min(float(cosines(v, reference).min()) for v in (alone, batched))
-    if not smallest >= bundle.proof.tolerance:
+    if not smallest >= variant.proof.tolerance:
         raise BadModel(
-            f"{folder}: canonical vectors are not reproduced: smallest cosine {smallest:.6f}, "
-            f"tolerance {bundle.proof.tolerance}"
+            f"{folder}: canonical vectors of {name} are not reproduced: smallest cosine "
+            f"{smallest:.6f}, tolerance {variant.proof.tolerance} (proven on "
+            f"{' '.join(variant.proof.instructions) or 'an unknown CPU'})"
         )

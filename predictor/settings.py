@@ -24,16 +24,21 @@ def setting(
     help_text: str,
     *,
     alias: str | None = None,
+    alias_values: Mapping[str, str] | None = None,
     choices: Sequence[str] | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
 ) -> Any:
-    """A field with its documentation; `alias` is another server's environment variable."""
+    """A field with its documentation.
+
+    alias is another server's environment variable, alias_values what its values are called here.
+    """
     return dataclasses.field(
         default=default,
         metadata={
             "help": help_text,
             "alias": alias,
+            "alias_values": alias_values or {},
             "choices": choices,
             "minimum": minimum,
             "maximum": maximum,
@@ -62,7 +67,14 @@ class ModelSettings:
         alias="POOLING",
         choices=("auto", *(p.value for p in Pooling)),
     )
-    dtype: str = setting("float32", "precision to run in", alias="DTYPE", choices=("float32",))
+    variant: str = setting(
+        "auto",
+        "which of the bundle's graphs to run; auto: on CUDA fp16, on a CPU int8, where the bundle "
+        "has it and it proves itself on this machine, else fp32",
+        alias="DTYPE",
+        alias_values={"float32": "fp32", "float16": "fp16"},
+        choices=("auto", "fp32", "int8", "int8-weights", "fp16"),
+    )
     device: str = setting("auto", "where to run", choices=("auto", "cpu", "cuda"))
     threads: int = setting(
         0, "threads of the engine; 0: the CPUs that affinity and cgroup allow", minimum=0
@@ -251,8 +263,11 @@ def _value(
     if field.name in flags:
         return _parse(field, flags[field.name], _flag(field.name, "-"))
     for variable in (own, alias):
-        if environment.get(variable, "") != "":
-            return _parse(field, environment[variable], variable)
+        text = environment.get(variable, "")
+        if text != "":
+            if variable == alias:
+                text = field.metadata["alias_values"].get(text, text)
+            return _parse(field, text, variable)
     return field.default
 
 

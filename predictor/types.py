@@ -33,10 +33,14 @@ class OutputType(StrEnum):
 
 
 class Pooling(StrEnum):
-    """How token vectors become one vector; the names are TEI's, with `mean` the default."""
+    """How token vectors become one vector; TEI's names where it has one, sentence-transformers'."""
 
     MEAN = "mean"
     CLS = "cls"
+    MAX = "max"
+    LAST_TOKEN = "last-token"
+    WEIGHTED_MEAN = "weightedmean"
+    MEAN_SQRT_LEN = "mean_sqrt_len_tokens"
 
 
 @dataclass(slots=True)

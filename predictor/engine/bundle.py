@@ -16,24 +16,43 @@ import numpy.typing as npt
 from predictor.errors import BadModel
 from predictor.types import FloatRows, Pooling
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "bundle.json"
 CANONICAL = "canonical.npz"
 TOKENIZER = "tokenizer.json"
 
+VariantName = Literal["fp32", "int8", "int8-weights", "fp16"]
+FP32: VariantName = "fp32"
+VARIANTS: tuple[VariantName, ...] = ("fp32", "int8", "int8-weights", "fp16")
+
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
-    """What the canonical vectors were compared with, and how close the graph came.
+    """What a variant's vectors were compared with, and how close they came.
 
-    reference: `torch`, `file` (vectors made elsewhere) or `self` (this graph, one text at a time:
-    it proves that nothing changed since, not that the vectors are right).
-    tolerance: the smallest cosine that a later run may have to the canonical vectors.
+    reference: `torch` (the original model), `file` (vectors made elsewhere), `self` (this graph,
+    one text at a time: it proves that nothing changed since, not that the vectors are right),
+    `fp32` (the bundle's own float32 graph) or `none`.
+    tolerance: the smallest cosine that a later run may have to this variant's canonical vectors.
+    limits: the least that the cosines had to reach here, by the names of the figures.
+    texts: how many texts were compared, each alone and in a batch.
+    min_cosine, p1_cosine, mean_cosine: cosine to the reference; p1 is the first percentile.
+    max_abs_difference: to the reference, of a component of the vectors of length 1.
+    batch_error: largest difference of a component between a text alone and among others.
+    instructions: the instruction sets of the CPU that this was run on.
+    note: what else one should know.
     """
 
-    reference: Literal["torch", "file", "self", "none"]
+    reference: Literal["torch", "file", "self", "fp32", "none"]
     tolerance: float
+    limits: dict[str, float] = {}
+    texts: int = 0
     min_cosine: float = 1.0
+    p1_cosine: float = 1.0
+    mean_cosine: float = 1.0
     max_abs_difference: float = 0.0
+    batch_error: float = 0.0
+    instructions: tuple[str, ...] = ()
+    note: str = ""
 
 
 class MappedTensor(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,25 +68,46 @@ class MappedTensor(msgspec.Struct, frozen=True, kw_only=True):
     shape: tuple[int, ...]
 
 
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """One graph of the model: its precision, the device it is for, and its own proof.
+
+    graph: file name; device: the execution provider it needs (`cuda`: does not run on a CPU).
+    """
+
+    graph: str
+    device: Literal["any", "cuda"] = "any"
+    mapped: tuple[MappedTensor, ...] = ()
+    proof: Proof
+
+
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
-    """`bundle.json`. Lengths in tokens, digests in hex sha256."""
+    """`bundle.json`. Lengths in tokens, digests in hex sha256.
+
+    source, source_revision: where the model came from, and its commit if a hub gave one.
+    matryoshka: the dimensions that a request may cut to; empty: any.
+    inputs: `packed` (tokens of all texts end to end) or `padded` (the usual export).
+    files: digest of every file of the bundle but this one.
+    """
 
     schema: int = SCHEMA
-    family: str
+    source: str = ""
+    source_revision: str | None = None
     source_digest: str
+    licence: str | None = None
+    family: str
     max_length: int
     dimensions: int
+    matryoshka: tuple[int, ...] = ()
     pooling: Pooling
     normalize: bool
     inputs: Literal["packed", "padded"]
-    graph: str
     prompts: dict[str, str] = {}
     default_prompt_name: str | None = None
-    files: dict[str, str] = {}
-    mapped: tuple[MappedTensor, ...] = ()
+    lower_case: bool = False
     position_offset: int = 0
     pad_id: int = 0
-    proof: Proof
+    files: dict[str, str] = {}
+    variants: dict[VariantName, Variant]
 
     @property
     def revision(self) -> str:
@@ -79,6 +119,12 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
         listing = "\n".join(f"{name} {digest}" for name, digest in sorted(files.items()))
         return hashlib.sha256(f"{self.source_digest}\n{listing}".encode()).hexdigest()[:12]
 
+    def variant(self, name: VariantName) -> Variant:
+        """Raises BadModel if the bundle has no such variant."""
+        if name not in self.variants:
+            raise BadModel(f"the bundle has no variant {name!r}; it has {', '.join(self.variants)}")
+        return self.variants[name]
+
 
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
@@ -87,6 +133,10 @@ def sha256(path: Path) -> str:
 
 def is_bundle(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
+
+
+class _Schema(msgspec.Struct):
+    schema: int
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -98,11 +148,13 @@ def read_bundle(folder: Path) -> Bundle:
     """
     manifest = folder / MANIFEST
     try:
-        bundle = msgspec.json.decode(manifest.read_bytes(), type=Bundle)
+        content = manifest.read_bytes()
+        schema = msgspec.json.decode(content, type=_Schema).schema
+        if schema != SCHEMA:
+            raise BadModel(f"{manifest}: schema {schema}; this server reads schema {SCHEMA}")
+        bundle = msgspec.json.decode(content, type=Bundle)
     except (OSError, msgspec.DecodeError) as error:
         raise BadModel(f"{manifest}: not a readable manifest: {error}") from error
-    if bundle.schema != SCHEMA:
-        raise BadModel(f"{manifest}: schema {bundle.schema}; this server reads schema {SCHEMA}")
     for name, digest in bundle.files.items():
         path = folder / name
         if "/" in name or name.startswith("."):
@@ -114,8 +166,13 @@ def read_bundle(folder: Path) -> Bundle:
     return bundle
 
 
-def read_canonical(folder: Path) -> tuple[list[str], FloatRows]:
-    """The canonical texts and their normalised vectors `[N, dimensions]`.
+def vectors_key(variant: VariantName) -> str:
+    """The array of `canonical.npz` that holds a variant's vectors."""
+    return "vectors" if variant == FP32 else f"vectors.{variant}"
+
+
+def read_canonical(folder: Path, variant: VariantName = FP32) -> tuple[list[str], FloatRows]:
+    """The canonical texts and a variant's normalised vectors `[N, dimensions]`.
 
     Raises:
         BadModel: the file is missing or damaged.
@@ -124,7 +181,7 @@ def read_canonical(folder: Path) -> tuple[list[str], FloatRows]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             texts = [str(text) for text in data["texts"]]
-            vectors: npt.NDArray[np.float32] = data["vectors"].astype(np.float32)
+            vectors: npt.NDArray[np.float32] = data[vectors_key(variant)].astype(np.float32)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BadModel(f"{path}: cannot be read: {error}") from error
     if len(texts) != len(vectors):

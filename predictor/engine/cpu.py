@@ -70,3 +70,22 @@ def available_cpus() -> int:
     affinity = len(os.sched_getaffinity(0))
     limit = cgroup_limit()
     return affinity if limit is None else max(1, min(affinity, math.ceil(limit)))
+
+
+# What decides which kernels a matrix product gets, in /proc/cpuinfo's words, x86 first.
+TELLING_FLAGS = (
+    *("avx2", "fma", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16"),
+    *("avx512_fp16", "amx_tile", "amx_int8", "amx_bf16"),
+    *("asimd", "asimddp", "i8mm", "bf16", "sve", "sve2"),
+)
+
+
+def instruction_sets(cpuinfo: Path = Path("/proc/cpuinfo")) -> tuple[str, ...]:
+    """The instruction sets of this CPU that matter to an inference engine; empty if unknown."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return ()
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    present = set(flags.partition(":")[2].split())
+    return tuple(flag for flag in TELLING_FLAGS if flag in present)

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from predictor.engine import packing, pooling
-from predictor.engine.bundle import Bundle
+from predictor.engine.bundle import FP32, Bundle, VariantName
 from predictor.engine.session import Session, SharedWeights
 from predictor.errors import BadModel
 from predictor.types import FloatRows
@@ -35,7 +35,13 @@ class OnnxEngine:
     """Two sessions on one model file: narrow (one thread a call) and wide (all threads)."""
 
     def __init__(
-        self, folder: Path, bundle: Bundle, *, threads: int, device: Literal["cpu", "cuda"] = "cpu"
+        self,
+        folder: Path,
+        bundle: Bundle,
+        *,
+        threads: int,
+        device: Literal["cpu", "cuda"] = "cpu",
+        variant: VariantName = FP32,
     ) -> None:
         """Load the sessions.
 
@@ -44,27 +50,31 @@ class OnnxEngine:
         """
         self.threads = 1 if device == "cuda" else threads
         self._bundle = bundle
-        graph = folder / bundle.graph
-        shared = SharedWeights(folder, bundle.mapped)
+        chosen = bundle.variant(variant)
+        graph = folder / chosen.graph
+        shared = SharedWeights(folder, chosen.mapped)
         self._narrow = Session(graph, threads=1, spin=False, device=device, shared=shared)
         self._wide = self._narrow
         if self.threads > 1:
             self._wide = Session(graph, threads=threads, spin=True, device=device, shared=shared)
         self._output, self._pooled = find_output(self._narrow.outputs, graph)
-        if bundle.inputs == "padded":
-            self._padded_inputs = find_inputs(self._narrow.inputs, graph)
+        known = KNOWN_INPUTS if bundle.inputs == "padded" else tuple(packing.PACKED_INPUTS)
+        self._inputs = find_inputs(self._narrow.inputs, graph, known)
 
     def run(self, rows: Rows, *, wide: bool = False) -> FloatRows:
         session = self._wide if wide else self._narrow
-        if self._bundle.inputs == "packed":
-            return session.run(self._output, packing.pack(rows, self._bundle.position_offset))
-        feed = packing.pad(rows, self._padded_inputs, self._bundle.pad_id)
+        bundle = self._bundle
+        if bundle.inputs == "packed":
+            offset, pad_id = bundle.position_offset, bundle.pad_id
+            feed = packing.pack(rows, self._inputs, position_offset=offset, pad_id=pad_id)
+            return session.run(self._output, feed)
+        feed = packing.pad(rows, self._inputs, bundle.pad_id)
         output = session.run(self._output, feed)
         if self._pooled:
             return output
         lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
         mask = (np.arange(output.shape[1]) < lengths[:, None]).astype(np.int64)
-        return pooling.pool(output, mask, self._bundle.pooling)
+        return pooling.pool(output, mask, bundle.pooling)
 
 
 class NullEngine:
@@ -100,15 +110,16 @@ def find_output(outputs: dict[str, list[object]], graph: Path) -> tuple[str, boo
     )
 
 
-def find_inputs(inputs: dict[str, str], graph: Path) -> list[str]:
-    """The inputs to feed to a padded graph.
+def find_inputs(inputs: dict[str, str], graph: Path, known: Sequence[str]) -> list[str]:
+    """The inputs to feed.
 
     Raises:
-        BadModel: it wants something that is not made from token ids, or other than int64.
+        BadModel: the graph wants something that is not made from token ids, or, of a graph
+            exported the usual way, other than int64.
     """
     for name, kind in inputs.items():
-        if name not in KNOWN_INPUTS:
-            raise BadModel(f"{graph}: wants input {name!r}; known are {', '.join(KNOWN_INPUTS)}")
-        if kind != "tensor(int64)":
+        if name not in known:
+            raise BadModel(f"{graph}: wants input {name!r}; known are {', '.join(known)}")
+        if known is KNOWN_INPUTS and kind != "tensor(int64)":
             raise BadModel(f"{graph}: input {name!r} is {kind}; tensor(int64) is served")
     return list(inputs)

@@ -17,12 +17,25 @@ def pool(
     mask: npt.NDArray[np.int32] | npt.NDArray[np.int64],
     mode: Pooling,
 ) -> FloatRows:
-    """Token vectors `[B, S, H]` under a mask `[B, S]` to one vector a row `[B, H]`."""
+    """Token vectors `[B, S, H]` under a mask `[B, S]` to one vector a row `[B, H]`.
+
+    As sentence-transformers' Pooling module does it, for rows padded on the right.
+    """
     if mode is Pooling.CLS:
         return np.ascontiguousarray(hidden[:, 0])
+    if mode is Pooling.LAST_TOKEN:
+        last: FloatRows = hidden[np.arange(len(hidden)), mask.sum(axis=1) - 1]
+        return last
+    if mode is Pooling.MAX:
+        masked = np.where(mask[:, :, None] > 0, hidden, np.float32(-1e9))
+        largest: FloatRows = masked.max(axis=1)
+        return largest
     weights = mask.astype(np.float32)
+    if mode is Pooling.WEIGHTED_MEAN:
+        weights *= np.arange(1, mask.shape[1] + 1, dtype=np.float32)
     total: FloatRows = np.einsum("bsh,bs->bh", hidden, weights)
-    mean: FloatRows = total / weights.sum(axis=1, keepdims=True)
+    count = weights.sum(axis=1, keepdims=True)
+    mean: FloatRows = total / (np.sqrt(count) if mode is Pooling.MEAN_SQRT_LEN else count)
     return mean
 
 
@@ -35,11 +48,3 @@ def finish(rows: FloatRows, dimensions: int | None, normalize: bool) -> FloatRow
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     unit: FloatRows = rows / np.maximum(norms, SMALLEST_NORM)[:, None]
     return unit
-
-
-def cosines(left: FloatRows, right: FloatRows) -> npt.NDArray[np.float64]:
-    """Cosine of each row of `left` `[N, H]` to the same row of `right`, in double precision."""
-    a, b = left.astype(np.float64), right.astype(np.float64)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    result: npt.NDArray[np.float64] = np.einsum("ij,ij->i", a, b) / np.maximum(norms, 1e-30)
-    return result

@@ -11,6 +11,8 @@ from itertools import accumulate
 from pathlib import Path
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
+from tokenizers.normalizers import Lowercase
+from tokenizers.normalizers import Sequence as Normalizers
 
 from predictor.errors import BadModel, InputTooLong, InvalidInput
 from predictor.types import Direction, Tokens
@@ -23,8 +25,13 @@ SHORT_CHARACTERS = 256
 class Tokenizer:
     """Immutable after construction; may be called from several threads at once."""
 
-    def __init__(self, path: Path, max_length: int) -> None:
+    def __init__(self, path: Path, max_length: int, *, lower_case: bool = False) -> None:
         """Load `tokenizer.json`.
+
+        Args:
+            max_length: most tokens of a text, special tokens included.
+            lower_case: put a lower-casing step before the tokenizer's own normalisation, as
+                sentence-transformers does for `do_lower_case`.
 
         Raises:
             BadModel: the file is missing or is not a tokenizer.
@@ -35,6 +42,9 @@ class Tokenizer:
             raise BadModel(f"{path}: not a readable tokenizer: {error}") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        if lower_case:
+            own = self._tokenizer.normalizer
+            self._tokenizer.normalizer = Normalizers([Lowercase(), *([own] if own else [])])
         self.max_length = max_length
         self.vocab_size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
         self._prefix, self._suffix = self._special_tokens()

@@ -1,7 +1,7 @@
 """Writes an ONNX graph node by node.
 
-The weights go into one file beside the graph: ONNX Runtime maps it instead of parsing 90 MB of
-protobuf, which halves the time to load and lets look-up tables be shared between sessions.
+The weights go into one file beside the graph: ONNX Runtime maps it instead of parsing hundreds of
+megabytes of protobuf (which ends at 2 GB), and look-up tables can be shared between sessions.
 """
 
 from collections.abc import Sequence
@@ -14,109 +14,151 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from predictor.engine.bundle import MappedTensor
+from predictor.engine.packing import PACKED_INPUTS
 
+FloatType = type[np.float32] | type[np.float16]
 MICROSOFT = "com.microsoft"
-OPSET = 17
-IR_VERSION = 8
+OPSET = 20
+IR_VERSION = 9
+OUTPUT = "embedding"
+FLOAT16, FLOAT32 = int(TensorProto.FLOAT16), int(TensorProto.FLOAT)
+INT32, INT64 = int(TensorProto.INT32), int(TensorProto.INT64)
+BOOL = int(TensorProto.BOOL)
 # ONNX's external data: tensors are aligned so that they can be mapped, small ones stay inline.
 ALIGNMENT = 4096
 INLINE_BYTES = 1024
 
 
-class Graph:
-    """Collects nodes and weights; `op` returns the name of what a node gives.
+class DataFile:
+    """The file of weights beside a graph. A context manager: closed at its end."""
 
-    A context manager: the data file is closed at its end, whatever happened.
-    """
-
-    def __init__(self, data_file: Path) -> None:
-        self._data_path = data_file
-        self._data = data_file.open("wb")
-        self._nodes: list[Any] = []
-        self._initializers: dict[str, Any] = {}
-        self._tables: list[MappedTensor] = []
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("wb")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._data.close()
+        self._file.close()
 
-    def weight(self, name: str, value: npt.NDArray[Any], *, table: bool = False) -> str:
-        """Add a weight; `table` marks one that is only looked up and can be shared."""
-        if name in self._initializers:
-            return name
-        array = np.ascontiguousarray(value).reshape(value.shape)  # it makes scalars 1-D
+    def tensor(self, name: str, array: npt.NDArray[Any]) -> tuple[Any, int]:
+        """The array as an ONNX tensor, and its place in the file (-1 if it was put inline)."""
+        array = np.ascontiguousarray(array).reshape(array.shape)  # it makes scalars 1-D
         if array.nbytes < INLINE_BYTES:
-            self._initializers[name] = numpy_helper.from_array(array, name)
-            return name
-        self._data.seek(-self._data.tell() % ALIGNMENT, 1)
-        offset = self._data.tell()
-        self._data.write(array.tobytes())
+            return numpy_helper.from_array(array, name), -1
+        self._file.seek(-self._file.tell() % ALIGNMENT, 1)
+        offset = self._file.tell()
+        self._file.write(array.tobytes())
         tensor = TensorProto(
             name=name,
             dims=array.shape,
             data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
             data_location=TensorProto.EXTERNAL,
         )
-        for key, text in (
-            ("location", self._data_path.name),
-            ("offset", str(offset)),
-            ("length", str(array.nbytes)),
-        ):
-            tensor.external_data.add(key=key, value=text)
-        self._initializers[name] = tensor
-        if table:
+        entries = {"location": self.path.name, "offset": offset, "length": array.nbytes}
+        for key, value in entries.items():
+            tensor.external_data.add(key=key, value=str(value))
+        return tensor, offset
+
+
+class Graph:
+    """Collects nodes and weights; `op` returns the name of what a node gives."""
+
+    def __init__(self, data: DataFile, dtype: FloatType = np.float32) -> None:
+        """Begin a graph whose floating-point weights are stored as `dtype`."""
+        self._data = data
+        self.dtype: FloatType = dtype
+        self._nodes: list[Any] = []
+        self._initializers: dict[str, Any] = {}
+        self._inputs: dict[str, Any] = {}
+        self._shared: dict[str, str] = {}
+        self._tables: list[MappedTensor] = []
+
+    def input(self, name: str) -> str:
+        """Declare an input of `PACKED_INPUTS`; only those that are asked for are declared."""
+        kind, shape = PACKED_INPUTS[name]
+        onnx_type = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+        self._inputs[name] = helper.make_tensor_value_info(name, onnx_type, list(shape))
+        return name
+
+    def weight(self, name: str, value: npt.NDArray[Any], *, table: bool = False) -> str:
+        """Add a weight; `table` marks one that is only looked up and can be shared."""
+        if name in self._initializers:
+            return name
+        if np.issubdtype(value.dtype, np.floating):
+            value = value.astype(self.dtype, copy=False)
+        self._initializers[name], offset = self._data.tensor(name, value)
+        if table and offset >= 0 and self.dtype is np.float32:
             self._tables.append(
-                MappedTensor(name=name, file=self._data_path.name, offset=offset, shape=array.shape)
+                MappedTensor(name=name, file=self._data.path.name, offset=offset, shape=value.shape)
             )
+        return name
+
+    def constant(self, name: str, value: Any, kind: type = np.int64) -> str:
+        """Add a small constant; the same name means the same value."""
+        array: npt.NDArray[Any] = np.array(value, dtype=kind)
+        self._initializers.setdefault(name, numpy_helper.from_array(array, name))
         return name
 
     def op(self, kind: str, inputs: Sequence[str], *, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output and return the output's name."""
+        return self.ops(kind, inputs, 1, domain=domain, **attributes)[0]
+
+    def ops(
+        self, kind: str, inputs: Sequence[str], count: int, *, domain: str = "", **attributes: Any
+    ) -> list[str]:
+        """Add a node with `count` outputs and return their names."""
         name = f"{kind}_{len(self._nodes)}"
+        outputs = [name, *(f"{name}.{index}" for index in range(1, count))]
         self._nodes.append(
-            helper.make_node(kind, list(inputs), [name], name=name, domain=domain, **attributes)
+            helper.make_node(kind, list(inputs), outputs, name=name, domain=domain, **attributes)
         )
-        return name
+        return outputs
 
-    def linear(self, x: str, name: str, weight: npt.NDArray[Any], bias: npt.NDArray[Any]) -> str:
-        """`x @ weight + bias` for x `[T, in]`, weight `[in, out]`."""
-        return self.op(
-            "Gemm", [x, self.weight(f"{name}.weight", weight), self.weight(f"{name}.bias", bias)]
-        )
+    def once(self, name: str, kind: str, inputs: Sequence[str], **attributes: Any) -> str:
+        """Add a node of this name unless it is there: for what all layers share."""
+        if name not in self._shared:
+            self._shared[name] = self.op(kind, inputs, **attributes)
+        return self._shared[name]
 
-    def save(
-        self,
-        path: Path,
-        *,
-        inputs: dict[str, Sequence[str]],
-        output: str,
-        output_name: str,
-        dimensions: int,
-    ) -> tuple[MappedTensor, ...]:
-        """Write the model: int32 inputs with symbolic shapes, one float32 output `[B, dimensions]`.
+    def cast(self, name: str, x: str) -> str:
+        """A float32 value in the type of the graph's weights, made once."""
+        if self.dtype is np.float32:
+            return x
+        return self.once(name, "Cast", [x], to=FLOAT16)
+
+    def to_float32(self, x: str) -> str:
+        """From here on, weights and values are float32."""
+        if self.dtype is np.float32:
+            return x
+        self.dtype = np.float32
+        return self.op("Cast", [x], to=FLOAT32)
+
+    def save(self, path: Path, output: str, dimensions: int) -> tuple[MappedTensor, ...]:
+        """Write the model: the inputs asked for, one float32 output `[B, dimensions]`.
 
         Returns:
             The tables that sessions may share.
         """
-        self._data.close()
-        self._nodes.append(helper.make_node("Identity", [output], [output_name], name=output_name))
+        self._nodes.append(helper.make_node("Identity", [output], [OUTPUT], name=OUTPUT))
         graph = helper.make_graph(
             self._nodes,
             path.stem,
-            [
-                helper.make_tensor_value_info(name, TensorProto.INT32, list(shape))
-                for name, shape in inputs.items()
-            ],
-            [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, ["B", dimensions])],
+            list(self._inputs.values()),
+            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["B", dimensions])],
             list(self._initializers.values()),
         )
-        model = helper.make_model(
-            graph,
-            producer_name="predictor",
-            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)],
-            ir_version=IR_VERSION,
-        )
-        onnx.save(model, str(path))
+        save_model(graph, path)
         return tuple(self._tables)
+
+
+def save_model(graph: Any, path: Path) -> None:
+    """Write a graph with the opsets that all our graphs have."""
+    model = helper.make_model(
+        graph,
+        producer_name="predictor",
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)],
+        ir_version=IR_VERSION,
+    )
+    onnx.save(model, str(path))

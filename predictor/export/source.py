@@ -1,52 +1,65 @@
-"""What a Hugging Face / sentence-transformers directory says about its model.
+"""What a Hugging Face / sentence-transformers directory says about its model."""
 
-Everything that changes the vectors is either honoured or refused by name: a module that is skipped
-silently gives wrong vectors that look right.
-"""
-
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from predictor.errors import BadModel
+from predictor.export.modules import HeadModule, read_json, read_modules
+from predictor.export.weights import weight_files
 from predictor.types import Pooling
 
-WEIGHTS = "model.safetensors"
 ONNX_FILES = ("onnx/model.onnx", "model.onnx")
-KNOWN_MODULES = ("Transformer", "Pooling", "Normalize")
+# Families whose position table begins behind the padding index.
+OFFSET_FAMILIES = ("roberta", "xlm-roberta", "camembert", "mpnet")
+# How families call the number of their positions; the first that is there counts.
+POSITION_KEYS = ("max_trained_positions", "max_position_embeddings", "n_positions")
+# transformers writes this where a tokenizer has no limit.
+NO_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model directory as read. max_length in tokens, special tokens included."""
+    """A model directory as read.
+
+    folder: as given; transformer: where config.json, the weights and the tokenizer are, the same
+    unless modules.json says otherwise.
+    max_length: tokens, special tokens included.
+    matryoshka: the lengths that the model was trained to be cut to, if config.json lists any.
+    """
 
     folder: Path
+    transformer: Path
     config: dict[str, Any]
     family: str
     max_length: int
     pooling: Pooling
     normalize: bool
+    head: tuple[HeadModule, ...] = ()
     prompts: dict[str, str] = field(default_factory=dict)
     default_prompt_name: str | None = None
+    matryoshka: tuple[int, ...] = ()
+    lower_case: bool = False
     pad_id: int = 0
+    pooling_overridden: bool = False
 
     @property
-    def weights(self) -> Path | None:
-        path = self.folder / WEIGHTS
-        return path if path.is_file() else None
+    def weights(self) -> list[Path]:
+        """The files of the weights, those of the head's modules not counted."""
+        return weight_files(self.transformer)
 
     @property
     def graph(self) -> str | None:
+        """An ONNX file made elsewhere."""
         return next((name for name in ONNX_FILES if (self.folder / name).is_file()), None)
 
     @property
     def tokenizer(self) -> Path:
-        return self.folder / "tokenizer.json"
+        return self.transformer / "tokenizer.json"
 
 
 def is_source(folder: Path) -> bool:
-    return (folder / "config.json").is_file()
+    return (folder / "config.json").is_file() or (folder / "modules.json").is_file()
 
 
 def read_source(folder: Path, pooling: Pooling | None = None) -> Source:
@@ -55,22 +68,38 @@ def read_source(folder: Path, pooling: Pooling | None = None) -> Source:
     Raises:
         BadModel: a file is missing or damaged, or the model has a part that is not supported.
     """
-    config = _json(folder / "config.json")
-    if not (folder / "tokenizer.json").is_file():
-        raise BadModel(f"{folder}: has no tokenizer.json (slow tokenizers are not served)")
-    modules = _modules(folder)
-    prompts = _json(folder / "config_sentence_transformers.json", missing_ok=True)
+    modules = read_modules(folder)
+    transformer = folder / modules.transformer
+    config = read_json(transformer / "config.json")
+    if not (transformer / "tokenizer.json").is_file():
+        raise BadModel(f"{transformer}: has no tokenizer.json (slow tokenizers are not served)")
+    settings = _own_settings(transformer)
+    prompts = read_json(folder / "config_sentence_transformers.json", missing_ok=True)
     return Source(
         folder=folder,
+        transformer=transformer,
         config=config,
         family=str(config.get("model_type", "")),
-        max_length=_max_length(folder, config),
-        pooling=pooling or _pooling(folder, modules),
-        normalize="Normalize" in modules or not modules,
+        max_length=_max_length(transformer, config, settings),
+        pooling=pooling or modules.pooling,
+        pooling_overridden=pooling not in (None, modules.pooling),
+        normalize=modules.normalize,
+        head=modules.head,
         prompts=_prompts(folder, prompts),
-        pad_id=_number(folder, config, "pad_token_id"),
         default_prompt_name=prompts.get("default_prompt_name"),
+        matryoshka=_matryoshka(folder, config),
+        lower_case=settings.get("do_lower_case") is True,
+        pad_id=_number(folder, config, "pad_token_id"),
     )
+
+
+def _own_settings(folder: Path) -> dict[str, Any]:
+    """`sentence_bert_config.json`, or the name it had for another family."""
+    names = [
+        "sentence_bert_config.json",
+        *sorted(p.name for p in folder.glob("sentence_*_config.json")),
+    ]
+    return read_json(folder / names[-1] if len(names) > 1 else folder / names[0], missing_ok=True)
 
 
 def _prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:
@@ -83,6 +112,16 @@ def _prompts(folder: Path, config: dict[str, Any]) -> dict[str, str]:
     return {str(name): str(prompt) for name, prompt in prompts.items()}
 
 
+def _matryoshka(folder: Path, config: dict[str, Any]) -> tuple[int, ...]:
+    """`matryoshka_dimensions` of config.json (vLLM's name for it), ascending."""
+    listed = config.get("matryoshka_dimensions") or ()
+    if not isinstance(listed, list | tuple) or not all(
+        isinstance(one, int) and one > 0 for one in listed
+    ):
+        raise BadModel(f"{folder / 'config.json'}: matryoshka_dimensions is {listed!r}")
+    return tuple(sorted(listed))
+
+
 def _number(folder: Path, config: dict[str, Any], key: str) -> int:
     value = config.get(key) or 0
     if not isinstance(value, int):
@@ -90,65 +129,24 @@ def _number(folder: Path, config: dict[str, Any], key: str) -> int:
     return value
 
 
-def _json(path: Path, *, missing_ok: bool = False) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        if missing_ok:
-            return {}
-        raise BadModel(f"{path}: missing") from error
-    except (OSError, ValueError) as error:
-        raise BadModel(f"{path}: not readable JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise BadModel(f"{path}: holds a {type(content).__name__}, not an object")
-    return content
-
-
-def _modules(folder: Path) -> dict[str, str]:
-    """Module kinds of `modules.json` in order, each with its folder; empty if there is none."""
-    path = folder / "modules.json"
-    if not path.is_file():
-        return {}
-    try:
-        entries = json.loads(path.read_bytes())
-        modules = {str(m["type"]).rsplit(".", 1)[-1]: str(m.get("path", "")) for m in entries}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadModel(f"{path}: not a list of modules: {error}") from error
-    unknown = [kind for kind in modules if kind not in KNOWN_MODULES]
-    if unknown:
-        raise BadModel(
-            f"{path}: module {unknown[0]!r} is not supported; known are {', '.join(KNOWN_MODULES)}"
-        )
-    return modules
-
-
-def _pooling(folder: Path, modules: dict[str, str]) -> Pooling:
-    """The pooling of `1_Pooling/config.json`; mean where a directory has no such file."""
-    config = _json(folder / modules.get("Pooling", "1_Pooling") / "config.json", missing_ok=True)
-    if "pooling_mode" in config:
-        modes = [str(config["pooling_mode"])]
-    else:
-        names = {"cls_token": "cls", "mean_tokens": "mean"}
-        modes = [
-            names.get(key.removeprefix("pooling_mode_"), key.removeprefix("pooling_mode_"))
-            for key, on in config.items()
-            if key.startswith("pooling_mode_") and on is True
-        ] or ["mean"]
-    if len(modes) != 1 or modes[0] not in {p.value for p in Pooling}:
-        raise BadModel(
-            f"{folder}: pooling {' + '.join(modes)} is not supported; known are "
-            f"{', '.join(p.value for p in Pooling)}"
-        )
-    return Pooling(modes[0])
-
-
-def _max_length(folder: Path, config: dict[str, Any]) -> int:
-    """The limit sentence-transformers would use: its own file, else what positions allow."""
-    own = _json(folder / "sentence_bert_config.json", missing_ok=True).get("max_seq_length")
-    positions = config.get("max_position_embeddings")
-    limits = [int(limit) for limit in (own, positions) if isinstance(limit, int) and limit > 0]
+def _max_length(folder: Path, config: dict[str, Any], settings: dict[str, Any]) -> int:
+    """The limit sentence-transformers would use: its own setting, else the tokenizer's, and never
+    more than the positions allow.
+    """
+    known = [config[key] for key in POSITION_KEYS if _length(config.get(key))]
+    positions = int(known[0]) if known else None
+    if positions is not None and config.get("model_type") in OFFSET_FAMILIES:
+        positions -= int(config.get("pad_token_id") or 1) + 1  # as `families/bert.py` has it
+    own = settings.get("max_seq_length")
+    if not _length(own):
+        own = read_json(folder / "tokenizer_config.json", missing_ok=True).get("model_max_length")
+    limits = [limit for limit in (own, positions) if limit is not None and _length(limit)]
     if not limits:
         raise BadModel(
             f"{folder}: neither sentence_bert_config.json nor config.json gives a length"
         )
     return min(limits)
+
+
+def _length(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < NO_LIMIT

@@ -45,6 +45,10 @@ def openai_models(inference: Inference) -> dict[str, Any]:
     }
 
 
+# TEI's names of what we call a variant.
+TEI_DTYPES = {"fp32": "float32", "fp16": "float16"}
+
+
 def tei_info(inference: Inference, settings: Settings) -> dict[str, Any]:
     """TEI's /info (router/src/lib.rs, `Info`) for the default model."""
     model = inference.model("")
@@ -52,7 +56,7 @@ def tei_info(inference: Inference, settings: Settings) -> dict[str, Any]:
     return {
         "model_id": model.name,
         "model_sha": model.revision,
-        "model_dtype": "float32",
+        "model_dtype": TEI_DTYPES.get(model.loaded.variant, model.loaded.variant),
         "served_model_name": model.name,
         "model_type": {"embedding": {"pooling": bundle.pooling.value}},
         "max_concurrent_requests": settings.batching.max_concurrent_requests,

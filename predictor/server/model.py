@@ -47,7 +47,7 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
         self.loaded = loaded
         self.version, self.revision = loaded.version, loaded.bundle.revision
         self.metrics = ModelMetrics(loaded.name, loaded.version)
-        MODEL_INFO.labels(loaded.name, loaded.version, self.revision, "fp32").set(1)
+        MODEL_INFO.labels(loaded.name, loaded.version, self.revision, loaded.variant).set(1)
         self._settings = settings
         self._limits = settings.request
         self._default_prompt = self._find_default_prompt()

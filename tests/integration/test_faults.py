@@ -609,19 +609,17 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "config-without-a-key": (
         lambda folder: _change(folder / "config.json", num_attention_heads=...),
-        "config.json: missing or not a number: 'num_attention_heads'",
+        "config.json: num_attention_heads is missing",
     ),
     "unknown-pooling": (
-        lambda folder: _write(
-            folder / "1_Pooling" / "config.json", {"pooling_mode_lasttoken": True}
-        ),
-        "pooling lasttoken is not supported; known are mean, cls",
+        lambda folder: _write(folder / "1_Pooling" / "config.json", {"pooling_mode_median": True}),
+        "pooling median is not supported; known are cls, mean, max, lasttoken",
     ),
     "unknown-module": (
         lambda folder: _write(
-            folder / "modules.json", [{"type": "sentence_transformers.models.Dense"}]
+            folder / "modules.json", [{"type": "sentence_transformers.models.LSTM"}]
         ),
-        "module 'Dense' is not supported; known are Transformer, Pooling, Normalize",
+        "modules LSTM; supported is Transformer, Pooling, then any of Dense, LayerNorm, Normalize",
     ),
     "unknown-family": (
         lambda folder: _change(folder / "config.json", model_type="mystery"),
@@ -696,7 +694,7 @@ MORE_DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: _set_weight(
             folder, "embeddings.LayerNorm.bias", lambda a: a * np.float32("nan")
         ),
-        "smallest cosine nan",
+        "vectors that are not finite numbers",
     ),
     "truncated-tokenizer": (
         lambda folder: _cut(folder / "tokenizer.json"),
@@ -739,8 +737,8 @@ MORE_DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "do not split into 0 heads",
     ),
     "another-activation": (
-        lambda folder: _change(folder / "config.json", hidden_act="relu"),
-        "hidden_act 'relu' is not supported",
+        lambda folder: _change(folder / "config.json", hidden_act="mish"),
+        "activation 'mish' is not supported",
     ),
     "more-tokens-than-rows": (
         all_of(
@@ -760,8 +758,8 @@ MORE_DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "is not supported",
     ),
     "a-pooling-by-another-name": (
-        lambda folder: _write(folder / "1_Pooling" / "config.json", {"pooling_mode": "max"}),
-        "pooling max is not supported",
+        lambda folder: _write(folder / "1_Pooling" / "config.json", {"pooling_mode": "median"}),
+        "pooling median is not supported",
     ),
     "prompts-that-are-a-list": (
         lambda folder: _write(
@@ -815,7 +813,7 @@ def _other_vectors(bundle: Path) -> None:
 
 def _wrong_offset(bundle: Path) -> None:
     manifest = read_manifest(bundle)
-    manifest["mapped"][0]["offset"] = 1 << 40
+    manifest["variants"]["fp32"]["mapped"][0]["offset"] = 1 << 40
     _write(bundle / "bundle.json", manifest)
 
 
@@ -825,12 +823,12 @@ BUNDLE_DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "bundle.json: not a readable manifest",
     ),
     "manifest-without-a-key": (
-        lambda bundle: _change(bundle / "bundle.json", graph=...),
+        lambda bundle: _change(bundle / "bundle.json", variants=...),
         "bundle.json: not a readable manifest",
     ),
     "manifest-of-another-schema": (
-        lambda bundle: _change(bundle / "bundle.json", schema=2),
-        "schema 2; this server reads schema 1",
+        lambda bundle: _change(bundle / "bundle.json", schema=1),
+        "schema 1; this server reads schema 2",
     ),
     "a-file-outside": (
         lambda bundle: _change(bundle / "bundle.json", files={"../secret": "0"}),
@@ -851,7 +849,7 @@ BUNDLE_DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "other-vectors": (
         all_of(_other_vectors, _sign_again),
-        "canonical vectors are not reproduced: smallest cosine ",
+        "canonical vectors of fp32 are not reproduced: smallest cosine ",
     ),
     "truncated-vectors": (
         all_of(lambda bundle: _cut(bundle / "canonical.npz"), _sign_again),
@@ -890,7 +888,10 @@ def test_no_convert_serves_the_graph_that_is_there(tiny: Path, tmp_path: Path) -
         model_dir=str(tiny), cache_dir=str(tmp_path / "cache"), threads=1, no_convert=True
     )
     model = repository.load(Settings(model=settings))
-    assert (model.bundle.inputs, model.bundle.graph) == ("padded", "onnx/model.onnx")
+    assert (model.bundle.inputs, model.bundle.variants["fp32"].graph) == (
+        "padded",
+        "onnx/model.onnx",
+    )
     assert not (tmp_path / "cache").exists()
 
 

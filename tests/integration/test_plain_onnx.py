@@ -248,7 +248,7 @@ ODD_MODELS: dict[str, tuple[dict[str, Any], str]] = {
     "not-a-number": ({"table": TABLE * np.float32("nan")}, "finite numbers are expected"),
     "zero-vectors": (
         {"table": np.full_like(TABLE, -1.0)},
-        "canonical vectors are not reproduced: smallest cosine 0.0",
+        "canonical vectors of fp32 are not reproduced: smallest cosine 0.0",
     ),
 }
 

@@ -6,12 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-# What the matrix products of fp32, bf16 and int8 run on, x86 first.
-TELLING = (
-    *("avx2", "fma", "avx_vnni", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16"),
-    *("avx512_fp16", "amx_tile", "amx_int8", "amx_bf16"),
-    *("asimd", "asimddp", "i8mm", "bf16", "sve", "sve2"),
-)
+from predictor.engine.cpu import instruction_sets
 
 
 def describe() -> dict[str, Any]:
@@ -19,11 +14,10 @@ def describe() -> dict[str, Any]:
     facts = {
         key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
     }
-    flags = set(facts.get("flags", facts.get("Features", "")).split())
     return {
         "cpu": facts.get("model name", platform.machine()),
         "cores": len(os.sched_getaffinity(0)),
-        "instruction_sets": [name for name in TELLING if name in flags],
+        "instruction_sets": list(instruction_sets()),
     }
 
 

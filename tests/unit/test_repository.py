@@ -54,7 +54,7 @@ def test_vectors_that_are_not_reproduced_are_not_served(bundle_dir: Path, tmp_pa
     files = bundle.files | {CANONICAL: sha256(folder / CANONICAL)}
     manifest = msgspec.structs.replace(bundle, files=files)
     (folder / "bundle.json").write_bytes(msgspec.json.encode(manifest))
-    with pytest.raises(BadModel, match="canonical vectors are not reproduced"):
+    with pytest.raises(BadModel, match="canonical vectors of fp32 are not reproduced"):
         repository.load(settings(folder))
 
 

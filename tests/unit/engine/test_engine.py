@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from predictor.engine.bundle import read_bundle
-from predictor.engine.engine import NullEngine, OnnxEngine, find_inputs, find_output
-from predictor.engine.pooling import cosines, finish
+from predictor.engine.engine import KNOWN_INPUTS, NullEngine, OnnxEngine, find_inputs, find_output
+from predictor.engine.pooling import finish
 from predictor.engine.proving import alone_and_batched
 from predictor.engine.session import resolve_device
 from predictor.engine.tokenizer import Tokenizer
 from predictor.errors import BadModel, BadSetting
+from predictor.fidelity import cosines
 from tests.reference.texts import texts
 
 
@@ -67,9 +68,9 @@ def test_unknown_outputs_and_inputs_are_named() -> None:
     with pytest.raises(BadModel, match="has outputs logits; known are"):
         find_output({"logits": ["b", 2]}, Path("m"))
     with pytest.raises(BadModel, match="wants input 'pixel_values'"):
-        find_inputs({"pixel_values": "tensor(float)"}, Path("m"))
+        find_inputs({"pixel_values": "tensor(float)"}, Path("m"), KNOWN_INPUTS)
     with pytest.raises(BadModel, match=r"'input_ids' is tensor\(int32\)"):
-        find_inputs({"input_ids": "tensor(int32)"}, Path("m"))
+        find_inputs({"input_ids": "tensor(int32)"}, Path("m"), KNOWN_INPUTS)
 
 
 def test_cuda_that_is_not_there_is_an_error() -> None:

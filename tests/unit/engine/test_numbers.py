@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from predictor.engine import packing, pooling
 from predictor.engine.proving import group_by_length
 from predictor.engine.quantize import quantize
+from predictor.fidelity import cosines
 from predictor.types import FloatRows, OutputType, Pooling
 
 ROWS = st.lists(st.lists(st.integers(0, 30000), min_size=1, max_size=40), min_size=1, max_size=12)
@@ -16,15 +17,33 @@ ROWS = st.lists(st.lists(st.integers(0, 30000), min_size=1, max_size=40), min_si
 @given(ROWS)
 def test_packing_and_unpacking_are_inverse(rows: list[list[int]]) -> None:
     feed = packing.pack(rows)
-    ids, index, mask = feed["input_ids"], feed["token_index"], feed["attention_mask"]
+    ids, index, mask = feed["input_ids"], feed["token_index"].T, feed["attention_mask"]
     assert ids.tolist() == [token for row in rows for token in row]
     padded = ids[index]
     for place, row in enumerate(rows):
         assert padded[place][: len(row)].tolist() == row
+        assert set(padded[place][len(row) :].tolist()) <= {row[0]}
         assert mask[place].tolist() == [1] * len(row) + [0] * (mask.shape[1] - len(row))
-    assert padded.reshape(-1)[feed["padded_index"]].tolist() == ids.tolist()
+    assert padded[feed["sequence_ids"], feed["places"]].tolist() == ids.tolist()
     assert feed["position_ids"].tolist() == [p for row in rows for p in range(len(row))]
-    assert all(array.dtype == np.int32 for array in feed.values())
+    for name, array in feed.items():
+        assert array.dtype == packing.PACKED_INPUTS[name][0], name
+
+
+def test_a_position_offset_skips_padding_tokens_inside_a_text() -> None:
+    feed = packing.pack([[0, 7, 1, 8, 2], [0, 1, 1, 2]], position_offset=2, pad_id=1)
+    assert feed["position_ids"].tolist() == [2, 3, 1, 4, 5, 2, 1, 1, 3]
+    assert packing.pack([[0, 5], [0]], position_offset=2, pad_id=1)["position_ids"].tolist() == [
+        *(2, 3, 2)
+    ]
+
+
+def test_the_offsets_of_packed_attention() -> None:
+    feed = packing.pack([[5, 6, 7], [8]])
+    assert feed["token_offset"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    feed = packing.pack([[8], [5, 6, 7]], ["token_offset", "cumulative_sequence_length"])
+    assert feed["token_offset"].tolist() == [[0, 3, 4], [5, 1, 2]]
+    assert feed["cumulative_sequence_length"].tolist() == [0, 1, 4]
 
 
 @given(ROWS)
@@ -75,7 +94,7 @@ def test_a_zero_row_stays_zero() -> None:
 @pytest.mark.parametrize("kind", [OutputType.INT8, OutputType.UINT8])
 def test_eight_bits_keep_the_cosine(kind: OutputType) -> None:
     small = quantize(rows(), kind).astype(np.float32) - (128 if kind is OutputType.UINT8 else 0)
-    assert pooling.cosines(small, rows()).min() > 0.9999
+    assert cosines(small, rows()).min() > 0.9999
 
 
 def test_bits_are_signs_first_component_highest() -> None:

@@ -11,10 +11,11 @@ from safetensors.numpy import load_file, save_file
 
 from predictor.engine.bundle import read_bundle, read_canonical
 from predictor.engine.engine import OnnxEngine
-from predictor.engine.pooling import cosines, finish
+from predictor.engine.pooling import finish
 from predictor.errors import BadModel
 from predictor.export import convert
 from predictor.export.source import read_source
+from predictor.fidelity import cosines
 from predictor.types import Pooling
 
 SMALL = {
@@ -76,7 +77,7 @@ def test_a_bundle_is_whole_and_made_once(small: Path) -> None:
     first = converted(small)
     bundle = read_bundle(first)
     assert (bundle.family, bundle.dimensions, bundle.max_length) == ("bert", 32, 64)
-    assert bundle.proof.reference == "self"
+    assert bundle.variants["fp32"].proof.reference == "self"
     assert set(bundle.files) == {
         "model.onnx", "model.onnx.data", "tokenizer.json", "canonical.npz",
     }  # fmt: skip
@@ -135,13 +136,23 @@ def numpy_bert(weights: dict[str, Any], ids: list[int]) -> Any:
     return norm(x + linear(inner, p + "output.dense"), p + "output.LayerNorm")
 
 
+POOLED: dict[Pooling, Any] = {
+    Pooling.CLS: lambda h: h[0],
+    Pooling.LAST_TOKEN: lambda h: h[-1],
+    Pooling.MAX: lambda h: h.max(0),
+    Pooling.MEAN: lambda h: h.mean(0),
+    Pooling.MEAN_SQRT_LEN: lambda h: h.sum(0) / np.sqrt(len(h)),
+    Pooling.WEIGHTED_MEAN: lambda h: np.average(h, axis=0, weights=np.arange(1, len(h) + 1)),
+}
+
+
 @pytest.mark.parametrize("pooling", list(Pooling))
 def test_the_graph_computes_what_the_architecture_says(small: Path, pooling: Pooling) -> None:
     folder = converted(small, pooling)
     engine = OnnxEngine(folder, read_bundle(folder), threads=1)
     rows = [[101, 7592, 102], [101, *range(2000, 2040), 102], [101, 102]]
     hidden = [numpy_bert(small_weights(), row) for row in rows]
-    expected = np.stack([h[0] if pooling is Pooling.CLS else h.mean(0) for h in hidden])
+    expected = np.stack([POOLED[pooling](h) for h in hidden])
     vectors = finish(engine.run(rows), None, True)
     assert cosines(vectors, expected.astype(np.float32)).min() > 0.999999
 
@@ -162,18 +173,20 @@ def test_a_full_disk_is_one_sentence(small: Path, monkeypatch: pytest.MonkeyPatc
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(convert, "_write", full)
-    with pytest.raises(BadModel, match="writing the bundle failed: No space left on device"):
+    monkeypatch.setattr(convert, "write_fp32", full)
+    with pytest.raises(
+        BadModel, match=r"cannot be written \(No space left on device\); give --cache-dir"
+    ):
         converted(small)
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"hidden_act": "relu"}, "hidden_act 'relu' is not supported"),
+        ({"hidden_act": "mish"}, "activation 'mish' is not supported"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type"),
         ({"num_attention_heads": 5}, "32 hidden do not split into 5 heads"),
-        ({"hidden_size": "many"}, "not a number"),
+        ({"hidden_size": "many"}, "hidden_size is 'many', not a whole number"),
         ({"intermediate_size": 65}, r"has shape \[64, 32\], config.json says \[65, 32\]"),
         ({"num_hidden_layers": 2}, "has no tensor 'encoder.layer.1"),
         ({"vocab_size": 100}, r"has shape \[30522, 32\]"),
@@ -210,6 +223,6 @@ def test_a_damaged_file_is_noticed_by_its_digest(small: Path, name: str) -> None
 
 def test_a_bundle_of_another_schema_is_refused(small: Path) -> None:
     manifest = converted(small) / "bundle.json"
-    manifest.write_text(manifest.read_text().replace('"schema": 1', '"schema": 99'))
-    with pytest.raises(BadModel, match="schema 99; this server reads schema 1"):
+    manifest.write_text(manifest.read_text().replace('"schema": 2', '"schema": 99'))
+    with pytest.raises(BadModel, match="schema 99; this server reads schema 2"):
         read_bundle(manifest.parent)

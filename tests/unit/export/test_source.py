@@ -79,13 +79,17 @@ def test_prompts(tmp_path: Path) -> None:
         ({"tokenizer": None}, "has no tokenizer.json"),
         ({"config": {"model_type": "bert"}}, "gives a length"),
         (
-            {"modules": [*MODULES, {"type": "sentence_transformers.models.Dense", "path": "3"}]},
-            "module 'Dense' is not supported",
+            {"modules": [*MODULES, {"type": "sentence_transformers.models.LSTM", "path": "3"}]},
+            "module 'LSTM' is not supported",
         ),
         ({"modules": {"a": 1}}, "not a list of modules"),
         (
-            {"modules": MODULES, "pooling": {"pooling_mode_max_tokens": True}},
-            "pooling max_tokens is not supported",
+            {"modules": MODULES, "pooling": {"pooling_mode_median_tokens": True}},
+            "pooling median_tokens is not supported",
+        ),
+        (
+            {"modules": MODULES, "pooling": {"pooling_mode": "mean", "include_prompt": False}},
+            "include_prompt false",
         ),
         (
             {

@@ -32,7 +32,7 @@ PROMPTS = {"query": "query: ", "passage": "passage: "}
 def loaded(bundle_dir: Path) -> LoadedModel:
     bundle = msgspec.structs.replace(read_bundle(bundle_dir), prompts=PROMPTS)
     tokenizer = Tokenizer(bundle_dir / "tokenizer.json", 16)
-    return LoadedModel("m", "3", bundle, tokenizer, NullEngine(384, threads=1))
+    return LoadedModel("m", "3", bundle, tokenizer, NullEngine(384, threads=1), "fp32")
 
 
 def make(loaded: LoadedModel, **request: object) -> EmbeddingModel:

@@ -1,0 +1,96 @@
+"""All that needs torch: the original model's vectors, pickled weights, other families' export.
+
+torch, transformers and sentence-transformers are imported here and nowhere else, inside functions:
+nothing that serves ever loads them, and an export works without them.
+"""
+
+import importlib
+import importlib.util
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from predictor.errors import BadModel
+from predictor.export.source import Source
+from predictor.types import FloatRows, Pooling
+
+NEEDED = ("torch", "transformers", "sentence_transformers")
+INSTALL = "pip install 'predictor[torch]'"
+
+
+def missing() -> list[str]:
+    """The libraries that are not installed; none are imported."""
+    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
+
+
+def load_pickle(path: Path) -> dict[str, Any]:
+    """The tensors of a `.bin` checkpoint, with `weights_only`: no code of the file is run.
+
+    Raises:
+        BadModel: torch is not installed, or the file is not a plain checkpoint.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise BadModel(
+            f"{path}: a pickle, which is read through torch only; {INSTALL}, or save the model as "
+            "safetensors"
+        )
+    torch = importlib.import_module("torch")
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return {str(name): tensor.float().numpy() for name, tensor in tensors.items()}
+    except (OSError, RuntimeError, ValueError, AttributeError, pickle.UnpicklingError) as error:
+        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BadModel(f"{path}: not a plain checkpoint: {why}") from error
+
+
+def load_original(source: Source) -> Any:
+    """The original model in float32 on the CPU, as sentence-transformers loads it.
+
+    Raises:
+        BadModel: it cannot be loaded (models with code of their own are refused).
+    """
+    library = importlib.import_module("sentence_transformers")
+    try:
+        model = library.SentenceTransformer(
+            str(source.folder),
+            device="cpu",
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"torch_dtype": "float32"},
+        )
+    except Exception as error:  # whatever the libraries raise for a model they do not know
+        why = " ".join(str(error).split())[:300]
+        raise BadModel(f"{source.folder}: sentence-transformers cannot load it: {why}") from error
+    model.max_seq_length = source.max_length
+    if source.pooling_overridden:
+        model[1].pooling_mode = SENTENCE_TRANSFORMERS[source.pooling]
+    return model.eval()
+
+
+SENTENCE_TRANSFORMERS = {
+    Pooling.CLS: "cls",
+    Pooling.MEAN: "mean",
+    Pooling.MAX: "max",
+    Pooling.LAST_TOKEN: "lasttoken",
+    Pooling.WEIGHTED_MEAN: "weightedmean",
+    Pooling.MEAN_SQRT_LEN: "mean_sqrt_len_tokens",
+}
+
+
+def original_vectors(model: Any, texts: Sequence[str], advance: Callable[[], object]) -> FloatRows:
+    """The original model's vectors `[N, H]`, of length 1, one text at a time: no padding.
+
+    No prompt is put before the texts, whatever the model's default: the graph gets none either.
+    """
+    vectors = []
+    for text in texts:
+        vectors.append(
+            model.encode(
+                text, prompt="", normalize_embeddings=True, show_progress_bar=False
+            ).astype(np.float32)
+        )
+        advance()
+    return np.stack(vectors)

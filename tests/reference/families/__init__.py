@@ -1,0 +1,1 @@
+"""Small models of every family of encoders, and the vectors that they give."""
