@@ -53,14 +53,55 @@ def closeness(left: FloatRows, right: FloatRows) -> Closeness:
     )
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How some figures lie: the least, low percentiles, the middle, the mean, the greatest."""
+
+    least: float
+    p1: float
+    p5: float
+    median: float
+    mean: float
+    greatest: float
+
+
+def spread(values: Floats) -> Spread:
+    """Of at least one value. A value that is not a number makes every figure none."""
+    p1, p5, median = (float(p) for p in np.percentile(values, [1, 5, 50]))
+    return Spread(float(values.min()), p1, p5, median, float(values.mean()), float(values.max()))
+
+
+def length_ratios(left: FloatRows, right: FloatRows) -> Floats:
+    """Length of each row of `right` over that of the same row of `left`; widths may differ."""
+    of_left, of_right = (np.linalg.norm(rows.astype(np.float64), axis=1) for rows in (left, right))
+    result: Floats = of_right / np.maximum(of_left, 1e-30)
+    return result
+
+
+def neighbourhood(count: int, wanted: int = 10) -> int:
+    """How many neighbours are worth comparing among `count` texts; 0: none.
+
+    At most half of the others: with all of them every two sets agree.
+    """
+    return min(wanted, (count - 1) // 2)
+
+
+# Scores held at once while neighbours are looked for; memory grows with the texts, not its square.
+BLOCK_SCORES = 1 << 23
+
+
 def neighbours(vectors: FloatRows, k: int) -> npt.NDArray[np.int64]:
     """For each row of `[N, H]` the indices `[N, k]` of the k other rows with the highest cosine."""
     unit = vectors.astype(np.float64)
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-30)
-    scores = unit @ unit.T
-    np.fill_diagonal(scores, -np.inf)
-    result: npt.NDArray[np.int64] = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    return result
+    nearest = np.empty((len(unit), k), dtype=np.int64)
+    rows = max(1, BLOCK_SCORES // len(unit))
+    for start in range(0, len(unit), rows):
+        scores = unit[start : start + rows] @ unit.T
+        own = np.arange(len(scores))
+        scores[own, start + own] = -np.inf
+        nearest[start : start + rows] = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+    return nearest
 
 
 def neighbour_overlap(left: FloatRows, right: FloatRows, k: int = 10) -> Floats:

@@ -42,7 +42,10 @@ VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """One version, ready to run. `version` is the number under the model directory, else "1"."""
+    """One version, ready to run. `version` is the number under the model directory, else "1".
+
+    folder: where its files are; of a directory that was converted, the bundle in the cache.
+    """
 
     name: str
     version: str
@@ -50,6 +53,8 @@ class LoadedModel:
     tokenizer: Tokenizer
     engine: Engine
     variant: VariantName
+    folder: Path = Path()
+    device: Device = "cpu"
 
 
 def find_version(path: Path) -> tuple[Path, str]:
@@ -75,13 +80,25 @@ def find_version(path: Path) -> tuple[Path, str]:
 
 
 def load(settings: Settings) -> LoadedModel:
-    """Load, warm and check the configured model.
+    """Load, warm and check the configured model, and log what is served.
 
     Raises:
         BadModel: it cannot be served; the message says why.
         BadSetting: a setting does not fit this model or machine.
     """
-    model = settings.model
+    loaded = open_model(settings.model)
+    bundle, model = loaded.bundle, settings.model
+    logger.info(
+        "serving %s version %s: %s, %d dimensions, %d tokens, %s, %d threads, revision %s",
+        *(model.model_name, loaded.version, bundle.family, bundle.dimensions, bundle.max_length),
+        f"{loaded.variant}, {bundle.inputs} on {loaded.device}",
+        *(loaded.engine.threads, bundle.revision),
+    )
+    return loaded
+
+
+def open_model(model: ModelSettings) -> LoadedModel:
+    """The same without a word of serving, for the commands that only measure and compare."""
     threads = model.threads or cpu.available_cpus()
     device = resolve_device(model.device)  # type: ignore[arg-type]
     folder, version = find_version(model_path(model))
@@ -93,12 +110,9 @@ def load(settings: Settings) -> LoadedModel:
         engine: Engine = NullEngine(bundle.dimensions, threads)
     else:
         variant, engine = _first_right(folder, bundle, tokenizer, candidates, (device, threads))
-    logger.info(
-        "serving %s version %s: %s, %d dimensions, %d tokens, %s, %d threads, revision %s",
-        *(model.model_name, version, bundle.family, bundle.dimensions, bundle.max_length),
-        *(f"{variant}, {bundle.inputs} on {device}", threads, bundle.revision),
+    return LoadedModel(
+        model.model_name, version, bundle, tokenizer, engine, variant, folder, device
     )
-    return LoadedModel(model.model_name, version, bundle, tokenizer, engine, variant)
 
 
 def candidate_variants(bundle: Bundle, asked: str, device: Device) -> list[VariantName]:

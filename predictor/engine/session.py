@@ -156,17 +156,22 @@ class Session:
             EngineOutOfMemory: memory for this shape could not be had.
             EngineError: anything else; the cause is chained.
         """
+        return self.run_all([output], feed)[output]
+
+    def run_all(self, outputs: Sequence[str], feed: Arrays) -> dict[str, npt.NDArray[np.float32]]:
+        """Several outputs for one feed, by name. Raises what `run` does."""
         try:
-            result: npt.NDArray[np.float32] = np.asarray(
-                self._session.run([output], feed)[0], dtype=np.float32
-            )
+            values = self._session.run(list(outputs), feed)
         except MemoryError as error:
             raise EngineOutOfMemory("not enough memory for this batch") from error
         except Exception as error:  # see above
             if _is_out_of_memory(str(error)):
                 raise EngineOutOfMemory("not enough memory for this batch") from error
             raise EngineError("the engine failed on this batch") from error
-        return result
+        return {
+            name: np.asarray(value, dtype=np.float32)
+            for name, value in zip(outputs, values, strict=True)
+        }
 
 
 def _is_out_of_memory(message: str) -> bool:

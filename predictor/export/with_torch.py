@@ -6,16 +6,24 @@ nothing that serves ever loads them, and an export works without them.
 
 import importlib
 import importlib.util
+import logging
 import pickle
+import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from predictor.engine.bundle import FP32, TOKENIZER, Bundle
+from predictor.engine.engine import KNOWN_INPUTS as PADDED_INPUTS
 from predictor.errors import BadModel
+from predictor.export import convert
 from predictor.export.source import Source
 from predictor.types import FloatRows, Pooling
+
+logger = logging.getLogger(__name__)
 
 NEEDED = ("torch", "transformers", "sentence_transformers")
 INSTALL = "pip install 'predictor[torch]'"
@@ -46,7 +54,7 @@ def load_pickle(path: Path) -> dict[str, Any]:
         raise BadModel(f"{path}: not a plain checkpoint: {why}") from error
 
 
-def load_original(source: Source) -> Any:
+def load_original(source: Source, **model_options: str) -> Any:
     """The original model in float32 on the CPU, as sentence-transformers loads it.
 
     Raises:
@@ -59,7 +67,7 @@ def load_original(source: Source) -> Any:
             device="cpu",
             local_files_only=True,
             trust_remote_code=False,
-            model_kwargs={"torch_dtype": "float32"},
+            model_kwargs={"dtype": "float32", **model_options},
         )
     except Exception as error:  # whatever the libraries raise for a model they do not know
         why = " ".join(str(error).split())[:300]
@@ -94,3 +102,72 @@ def original_vectors(model: Any, texts: Sequence[str], advance: Callable[[], obj
         )
         advance()
     return np.stack(vectors)
+
+
+def write_padded(source: Source, digest: str, folder: Path) -> Bundle:
+    """A family without a builder: torch's own export, padded inputs, pooling in the graph.
+
+    Raises:
+        BadModel: torch is not installed, or the model cannot be loaded or exported.
+    """
+    if missing():
+        raise BadModel(
+            f"{source.folder}: family {source.family!r} has no builder, and exporting it needs "
+            f"{', '.join(missing())}: {INSTALL}"
+        )
+    logger.warning(
+        "family %r has no builder: exported through torch with padded inputs, served slower",
+        source.family,
+    )
+    model = load_original(source, attn_implementation="eager")
+    dimensions = int(model.get_sentence_embedding_dimension())
+    if source.normalize and type(model[-1]).__name__ == "Normalize":
+        del model[-1]
+    names = [name for name in PADDED_INPUTS if name in model.tokenizer.model_input_names]
+    try:
+        _export(model, names, folder)
+    except Exception as error:  # whatever torch raises for a graph that it cannot trace
+        why = " ".join(str(error).split())[:300]
+        raise BadModel(f"{source.folder}: torch cannot export it: {why}") from error
+    shutil.copyfile(source.tokenizer, folder / TOKENIZER)
+    variants = {FP32: convert.unproven(convert.GRAPH)}
+    return convert.draft_of(source, digest, dimensions, inputs="padded", variants=variants)
+
+
+def _export(model: Any, names: list[str], folder: Path) -> None:
+    torch = importlib.import_module("torch")
+
+    class Pooled(torch.nn.Module):  # type: ignore[misc,name-defined]
+        def forward(self, *tensors: Any) -> Any:
+            features = dict(zip(names, tensors, strict=True))
+            for module in model:
+                features = module(features)
+            return features["sentence_embedding"]
+
+    example = torch.ones((2, 8), dtype=torch.int64)
+    axes = {name: {0: "B", 1: "S"} for name in names}
+    raw = folder / "torch.onnx"
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            Pooled(),
+            tuple(example for _ in names),
+            str(raw),
+            input_names=names,
+            output_names=["sentence_embedding"],
+            dynamic_axes=axes | {"sentence_embedding": {0: "B"}},
+            opset_version=17,
+            dynamo=False,
+        )
+    onnx = importlib.import_module("onnx")
+    graph = onnx.load(str(raw))
+    for leftover in set(folder.iterdir()):
+        leftover.unlink()
+    # Beside the graph: a protobuf ends at 2 GB.
+    onnx.save(
+        graph,
+        str(folder / convert.GRAPH),
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location=f"{convert.GRAPH}.data",
+    )

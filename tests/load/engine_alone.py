@@ -1,63 +1,32 @@
 """The engine without a server: tokens a second with the best batches that there can be.
 
-All texts are known, tokenised and sorted by length beforehand; one-thread callers, as many as the
-server has, each take the next batch. Several token budgets are tried and the best counts, so that
-this is a ceiling and not a guess. Runs in our server's environment and uses the classes that the
-server uses. Prints one line of JSON: tokens_per_second.
+All texts are known, tokenised and put with others of their length beforehand; one-thread callers,
+as many as the server has, each take the next batch. Several token budgets are tried and the best
+counts, so that this is a ceiling and not a guess. Runs in our server's environment, uses the
+classes that the server uses and measures as `predictor bench` does. Prints one line of JSON:
+tokens_per_second.
 """
 
 import argparse
 import json
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle
 from pathlib import Path
-from threading import Lock
 
+from predictor.engine.benchmark import best_rate
 from predictor.engine.bundle import MANIFEST, TOKENIZER, read_bundle
 from predictor.engine.cpu import available_cpus
-from predictor.engine.engine import Engine, OnnxEngine
-from predictor.engine.proving import group_by_length
+from predictor.engine.engine import OnnxEngine
 from predictor.engine.tokenizer import Tokenizer
 
 BUDGETS = (256, 512, 1024)
-WARM_UP_BATCHES = 20
 
 
 def engine_alone(bundle_dir: Path, texts: Sequence[str], seconds: float) -> float:
     """Tokens a second; `seconds` are shared by the budgets that are tried."""
     bundle = read_bundle(bundle_dir)
-    rows = Tokenizer(bundle_dir / TOKENIZER, bundle.max_length).encode(texts).ids
+    tokenizer = Tokenizer(bundle_dir / TOKENIZER, bundle.max_length, lower_case=bundle.lower_case)
     engine = OnnxEngine(bundle_dir, bundle, threads=available_cpus())
-    rates = []
-    for budget in BUDGETS:
-        groups = group_by_length([len(row) for row in rows], budget)
-        batches = [[rows[index] for index in group] for group in groups]
-        # Long and short batches take turns, so that a run cut short has seen the whole mix.
-        batches = [batch for turn in range(16) for batch in batches[turn::16]]
-        for batch in batches[:WARM_UP_BATCHES]:
-            engine.run(batch)
-        rates.append(_rate(engine, batches, seconds / len(BUDGETS)))
-    return max(rates)
-
-
-def _rate(engine: Engine, batches: Sequence[Sequence[Sequence[int]]], seconds: float) -> float:
-    lock, source = Lock(), cycle(batches)
-    start = time.perf_counter()
-
-    def call(_: int) -> int:
-        tokens = 0
-        while time.perf_counter() - start < seconds:
-            with lock:
-                batch = next(source)
-            engine.run(batch)
-            tokens += sum(map(len, batch))
-        return tokens
-
-    with ThreadPoolExecutor(engine.threads) as callers:
-        tokens = sum(callers.map(call, range(engine.threads)))
-    return tokens / (time.perf_counter() - start)
+    return best_rate(engine, tokenizer.encode(texts).ids, BUDGETS, seconds)
 
 
 def find_bundle(bundles: Path, revision: str) -> Path:

@@ -1,0 +1,83 @@
+"""One HTTP exchange with a server, and every way it fails as one sentence."""
+
+import http.client
+import json
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from predictor.errors import BadModel, BadSetting
+
+TIMEOUT_S = 120.0
+MODEL_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/infer)?/?")
+
+
+@dataclass(frozen=True)
+class Address:
+    """A server, and the path of one of its models; no path yet: the only model it has."""
+
+    url: str
+    secure: bool
+    host: str
+    port: int | None
+    path: str = ""
+
+
+def parse(url: str) -> Address:
+    """The address in `http(s)://host[:port][/v2/models/NAME[/versions/V]]`.
+
+    Raises:
+        BadSetting: it is no such URL.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise BadSetting(f"{url}: not a URL: {error}") from error
+    named = MODEL_PATH.fullmatch(parts.path)
+    rest = parts.query or parts.fragment or parts.username
+    known = parts.scheme in ("http", "https") and parts.hostname and not rest
+    if not known or not (named or parts.path in ("", "/")):
+        raise BadSetting(
+            f"{url}: not a server's URL; wanted is http://host:port or "
+            "http://host:port/v2/models/NAME"
+        )
+    path = parts.path.rstrip("/").removesuffix("/infer") if named else ""
+    path = quote(path, safe="/%:")
+    return Address(url, parts.scheme == "https", parts.hostname or "", port, path)
+
+
+def call(address: Address, method: str, path: str, body: bytes | None = None) -> tuple[bytes, str]:
+    """One exchange: the body of the answer and the revision that it names.
+
+    Raises:
+        BadModel: the status is not 200, or it is not HTTP.
+        BadSetting: nobody answers.
+    """
+    kind = http.client.HTTPSConnection if address.secure else http.client.HTTPConnection
+    connection = kind(address.host, address.port, timeout=TIMEOUT_S)
+    try:
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        content = response.read()
+    except TimeoutError as error:
+        raise BadSetting(f"{address.url}: no answer within {TIMEOUT_S:g} s") from error
+    except (OSError, UnicodeError) as error:  # a host's name may be no name at all
+        why = getattr(error, "strerror", None) or str(error)
+        raise BadSetting(f"{address.url}: cannot be reached ({why}): is it running?") from error
+    except http.client.HTTPException as error:
+        raise BadModel(f"{address.url}: does not answer HTTP: {error!r:.200}") from error
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise BadModel(f"{address.url}: {method} {path} is answered {_refusal(response, content)}")
+    return content, f"revision {response.headers.get('X-Model-Revision', 'not told')}"
+
+
+def _refusal(response: http.client.HTTPResponse, content: bytes) -> str:
+    try:
+        message = json.loads(content)["error"]
+    except (ValueError, LookupError, TypeError):
+        message = content.decode(errors="replace")
+    told = " ".join(str(message).split())[:200]
+    return f"{response.status} {response.reason}" + (f": {told}" if told else "")

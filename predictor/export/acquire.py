@@ -1,0 +1,97 @@
+"""What the user names as SOURCE, as a directory: a directory, a zip, or a model on a hub."""
+
+import importlib.util
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from predictor.errors import BadModel, BadSetting
+from predictor.export.source import is_source
+
+HUB_NAME = re.compile(r"[\w][\w.-]*/[\w.-]+(@[\w.\-/]+)?")
+# No code of a model is ever fetched, nor weights of other frameworks.
+WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.bin", "*.md")
+UNWANTED = ("onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "training_args.bin")
+
+
+@dataclass(frozen=True)
+class Acquired:
+    """folder: to read from; name: what the bundle says it came from; revision: its commit."""
+
+    folder: Path
+    name: str
+    revision: str | None = None
+
+
+@contextmanager
+def acquire(source: str) -> Iterator[Acquired]:
+    """The model named by `source`; what was unpacked is removed at the end.
+
+    Raises:
+        BadModel: it is not there, or is no model.
+        BadSetting: it is none of the three kinds, or a hub's library is missing.
+    """
+    path = Path(source)
+    if path.is_dir():
+        yield Acquired(_model_in(path), path.resolve().name)
+    elif path.is_file():
+        with tempfile.TemporaryDirectory(prefix="predictor-source-") as folder:
+            _unpack(path, Path(folder))
+            yield Acquired(_model_in(Path(folder)), path.name)
+    elif HUB_NAME.fullmatch(source) and not source.startswith((".", "/")):
+        yield _from_hub(source)
+    else:
+        raise BadSetting(
+            f"{source}: no such directory or zip file, and not the name of a model on a hub "
+            "(organisation/name or organisation/name@revision)"
+        )
+
+
+def _model_in(folder: Path) -> Path:
+    """The folder itself, or the only folder in it that holds a model."""
+    if is_source(folder):
+        return folder
+    inside = sorted(child for child in folder.iterdir() if child.is_dir() and is_source(child))
+    if len(inside) != 1:
+        found = ", ".join(child.name for child in inside) or "none"
+        raise BadModel(
+            f"{folder}: no config.json or modules.json; folders in it that have one: {found}"
+        )
+    return inside[0]
+
+
+def _unpack(path: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(folder)  # it strips absolute paths and ".."
+    except zipfile.BadZipFile as error:
+        raise BadModel(f"{path}: not a zip file, or a damaged one: {error}") from error
+    except OSError as error:
+        raise BadModel(f"{path}: cannot be unpacked: {error.strerror or error}") from error
+
+
+def _from_hub(source: str) -> Acquired:
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise BadSetting(
+            f"{source}: no such directory, and fetching from a hub needs huggingface_hub: "
+            "pip install 'predictor[hub]'"
+        )
+    from huggingface_hub import snapshot_download
+
+    name, _, revision = source.partition("@")
+    try:
+        folder = snapshot_download(
+            name,
+            revision=revision or None,
+            allow_patterns=list(WANTED),
+            ignore_patterns=list(UNWANTED),
+        )
+    except Exception as error:  # the library lets errors of several HTTP clients through
+        why = " ".join(str(error).split())[:200]
+        raise BadModel(f"{source}: cannot be fetched from the hub: {why}") from error
+    # The cache keeps each commit in a folder of its name.
+    return Acquired(Path(folder), name, Path(folder).name)

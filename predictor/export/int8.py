@@ -1,0 +1,124 @@
+"""The static 8-bit graph: every linear layer of the encoder as one integer product.
+
+Static: the scale of an activation is fixed at export. A dynamic scale is taken over the whole batch
+and makes a text's vector depend on its neighbours. Layers that share an input are quantised
+together, once. Where the smoothing of an input can be put into the layer that makes it (values of
+attention, the linear half of a gated MLP), it is; else it is one `Mul`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import helper, numpy_helper
+
+from predictor.export.graph import MICROSOFT, DataFile
+from predictor.export.onnx_file import Linear, OnnxFile
+from predictor.export.smooth import Activation, Quantized, quantize
+from predictor.export.weights import FloatArray
+
+
+@dataclass
+class _Rewrite:
+    """What the new graph has instead."""
+
+    data: DataFile
+    nodes: dict[str, list[Any]] = field(default_factory=dict)  # by the old node's name
+    added: list[Any] = field(default_factory=list)
+    dropped: set[str] = field(default_factory=set)
+
+    def weight(self, name: str, value: Any) -> str:
+        self.added.append(self.data.tensor(name, value)[0])
+        return name
+
+    def scalar(self, name: str, value: Any) -> str:
+        self.added.append(numpy_helper.from_array(np.array(value), name))
+        return name
+
+
+def write_int8(
+    file: OnnxFile,
+    activations: dict[str, Activation],
+    path: Path,
+    advance: Callable[[], None],
+) -> None:
+    """Write the 8-bit graph of a float32 graph at `path`, its weights beside it.
+
+    `activations` is used up: that of a large model is as large as the model.
+    """
+    groups: dict[str, list[Linear]] = {}
+    for linear in file.linears():
+        groups.setdefault(linear.x, []).append(linear)
+    scaled_outputs: dict[str, FloatArray] = {}
+    chosen: dict[str, Quantized] = {}
+    for x, group in groups.items():
+        chosen[x] = quantize(activations.pop(x), [file.array(one.weight) for one in group])
+        maker = _foldable(file, x, groups)
+        if maker is not None:
+            scaled_outputs[maker] = np.float32(1) / chosen[x].smooth
+        advance()
+    with DataFile(path.with_name(path.name + ".data")) as data:
+        rewrite = _Rewrite(data)
+        for x, group in groups.items():
+            folded = _foldable(file, x, groups) is not None
+            _replace(rewrite, file, group, chosen[x], folded, scaled_outputs)
+    nodes = [new for node in file.nodes for new in rewrite.nodes.get(node.name, [node])]
+    file.rewritten(nodes, rewrite.dropped, rewrite.added, path)
+
+
+def _foldable(file: OnnxFile, x: str, groups: dict[str, list[Linear]]) -> str | None:
+    """The output of the linear layer that can divide channel by channel in place of `x`."""
+    outputs = {linear.output for group in groups.values() for linear in group}
+    name = file.through(x, ("Reshape", "Gather"))
+    maker = file.maker(name)
+    if maker is None:
+        return None
+    if maker.op_type == "FusedMatMul":  # attention weights times values
+        name = file.through(maker.input[1], ("Reshape", "Gather"))
+    elif maker.op_type == "Mul":  # a gated MLP: one side is linear
+        name = next((side for side in maker.input if side in outputs), "")
+    else:
+        return None
+    return name if name in outputs else None
+
+
+def _replace(
+    rewrite: _Rewrite,
+    file: OnnxFile,
+    group: list[Linear],
+    chosen: Quantized,
+    folded: bool,
+    scaled_outputs: dict[str, FloatArray],
+) -> None:
+    """Quantise the group's input once, then one integer product a layer."""
+    x = group[0].x
+    scale = rewrite.scalar(f"{x}.scale", chosen.scale)
+    zero = rewrite.scalar(f"{x}.zero", chosen.zero)
+    before, value = [], x
+    if not folded:
+        value = f"{x}.smoothed"
+        factors = rewrite.weight(f"{x}.smooth", (1 / chosen.smooth).astype(np.float32))
+        before.append(helper.make_node("Mul", [x, factors], [value], name=value))
+    integers = f"{x}.integers"
+    before.append(
+        helper.make_node("QuantizeLinear", [value, scale, zero], [integers], name=integers)
+    )
+    for index, linear in enumerate(group):
+        factor = scaled_outputs.get(linear.output, np.float32(1))
+        name = linear.weight
+        inputs = [
+            *(integers, rewrite.weight(f"{name}.int8", chosen.weights[index]), scale),
+            *(rewrite.weight(f"{name}.scale", chosen.scales[index] * factor), zero, ""),
+        ]
+        rewrite.dropped.add(name)
+        if linear.bias is not None:
+            bias = file.array(linear.bias) * factor
+            inputs.append(rewrite.weight(f"{linear.bias}.scaled", bias))
+            rewrite.dropped.add(linear.bias)
+        node = helper.make_node(
+            "MatMulIntegerToFloat", inputs, [linear.output], name=linear.node.name, domain=MICROSOFT
+        )
+        rewrite.nodes[linear.node.name] = [*before, node]
+        before = []

@@ -1,0 +1,111 @@
+"""The arithmetic of static 8-bit quantisation: pure numpy, one layer at a time.
+
+A channel whose values are large makes the steps of all others coarse. SmoothQuant (Xiao et al.,
+2023, arXiv:2211.10438) divides each input channel by s and multiplies the weights' row by it, with
+s = max|x|^a / max|w|^(1-a). `a` is chosen for each layer: the one whose quantised product comes
+nearest to the exact one on a sample of calibration rows. Weights are then rounded one row after
+the other, each row making good for the errors of those before (`rounding.py`).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from predictor.export.rounding import Integers, round_weights, steps_of
+from predictor.export.weights import FloatArray
+
+ALPHAS = (0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+ACTIVATION_STEPS = 255  # unsigned 8 bits
+
+
+@dataclass
+class Activation:
+    """A linear layer's input while the calibration texts are read.
+
+    low, high: of each channel `[in]`; sample: some rows `[n, in]`; gram: mean of x' x over more
+    of them, `[in, in]`.
+    """
+
+    low: FloatArray
+    high: FloatArray
+    sample: FloatArray
+    gram: FloatArray
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A linear layer's input and weights in 8 bits.
+
+    smooth: what the input is divided by, `[in]`; scale, zero: of the input, one for all channels;
+    weights: int8 `[in, out]` for each linear layer on this input; scales: `[out]` beside each.
+    """
+
+    alpha: float
+    smooth: FloatArray
+    scale: np.float32
+    zero: np.uint8
+    weights: list[Integers]
+    scales: list[FloatArray]
+
+
+def smoothing(low: FloatArray, high: FloatArray, weight: FloatArray, alpha: float) -> FloatArray:
+    """SmoothQuant's factors `[in]`, scaled to a geometric mean of 1."""
+    values = np.maximum(np.maximum(-low, high), 1e-5)
+    rows = np.maximum(np.abs(weight).max(axis=1), 1e-5)
+    factors = values**alpha / rows ** (1 - alpha)
+    return np.asarray(factors / np.exp(np.log(factors).mean()), dtype=np.float32)
+
+
+def input_range(
+    low: FloatArray, high: FloatArray, smooth: FloatArray
+) -> tuple[np.float32, np.uint8]:
+    """Scale and zero point that hold every value seen, and 0 exactly."""
+    least = min(0.0, float((low / smooth).min()))
+    most = max(0.0, float((high / smooth).max()))
+    scale = np.float32(max(most - least, 1e-6) / ACTIVATION_STEPS)
+    zero = np.uint8(np.clip(round(-least / float(scale)), 0, ACTIVATION_STEPS))
+    return scale, zero
+
+
+def quantize_input(
+    x: FloatArray, smooth: FloatArray, scale: np.float32, zero: np.uint8
+) -> FloatArray:
+    """What QuantizeLinear's integers stand for, still smoothed."""
+    steps = np.clip(np.rint(x / smooth / scale) + np.float32(zero), 0, ACTIVATION_STEPS)
+    return np.asarray((steps - np.float32(zero)) * scale, dtype=np.float32)
+
+
+def best_alpha(seen: Activation, joint: FloatArray, alphas: tuple[float, ...] = ALPHAS) -> float:
+    """The `a` whose product of rounded input and rounded weights `[in, out]` is nearest."""
+    exact = seen.sample @ joint
+
+    def error(alpha: float) -> float:
+        smooth = smoothing(seen.low, seen.high, joint, alpha)
+        scale, zero = input_range(seen.low, seen.high, smooth)
+        weight = joint * smooth[:, None]
+        steps = steps_of(weight)
+        rounded = np.rint(weight / steps) * steps
+        product = quantize_input(seen.sample, smooth, scale, zero) @ rounded
+        return float(np.square(product - exact).mean())
+
+    return min(alphas, key=error)
+
+
+def quantize(seen: Activation, weights: list[FloatArray]) -> Quantized:
+    """Quantise the linear layers, weights `[in, out]`, that share one input."""
+    joint = np.concatenate(weights, axis=1)
+    alpha = best_alpha(seen, joint)
+    smooth = smoothing(seen.low, seen.high, joint, alpha)
+    scale, zero = input_range(seen.low, seen.high, smooth)
+    gram = (seen.gram / np.outer(smooth, smooth)).astype(np.float64)
+    noise = float(scale) ** 2 / 12  # of rounding the input, in each channel
+    integers, scales = round_weights(joint * smooth[:, None], gram, noise)
+    cuts = np.cumsum([weight.shape[1] for weight in weights])[:-1]
+    return Quantized(
+        alpha,
+        smooth,
+        scale,
+        zero,
+        np.split(integers, cuts, axis=1),
+        np.split(scales, cuts),
+    )

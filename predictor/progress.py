@@ -1,0 +1,50 @@
+"""Progress of long work: a bar on a terminal, a log line a step otherwise."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+# Without a terminal: seconds between two lines of one step.
+LINE_EVERY_S = 10.0
+Advance = Callable[[], None]
+
+
+class Progress:
+    """Shows one step after the other on stderr; `quiet` shows nothing."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._bar = sys.stderr.isatty()
+
+    @contextmanager
+    def step(self, title: str, total: int = 1) -> Iterator[Advance]:
+        """A step of `total` parts; call what it gives once a part."""
+        if self._quiet:
+            yield lambda: None
+        elif self._bar:
+            with tqdm(total=total, desc=title, leave=True, file=sys.stderr) as bar:
+                yield lambda: (bar.update(), None)[1]
+                bar.update(total - bar.n)
+        else:
+            yield from self._lines(title, total)
+
+    @staticmethod
+    def _lines(title: str, total: int) -> Iterator[Advance]:
+        started = shown = time.monotonic()
+        done = 0
+
+        def advance() -> None:
+            nonlocal done, shown
+            done += 1
+            if time.monotonic() - shown >= LINE_EVERY_S:
+                shown = time.monotonic()
+                logger.info("%s: %d of %d", title, done, total)
+
+        yield advance
+        logger.info("%s: done in %.1f s", title, time.monotonic() - started)
