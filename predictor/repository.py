@@ -177,7 +177,10 @@ def _open(folder: Path, settings: ModelSettings, threads: int) -> tuple[Path, Bu
             "onnx/model.onnx; `predictor export` may know how (it uses torch where that is "
             "installed)"
         )
-    why = "--no-convert" if settings.no_convert else f"family {source.family!r} has no builder"
+    why = "--no-convert"
+    if not settings.no_convert:
+        known = source.family in convert.CONVERTIBLE
+        why = "no weights beside it" if known else f"family {source.family!r} has no builder"
     logger.warning("serving %s with padded inputs (%s): slower", source.graph, why)
     return folder, _foreign(source, source.graph)
 

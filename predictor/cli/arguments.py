@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from predictor.engine.bundle import VARIANTS
 from predictor.errors import BadSetting
 
 
@@ -43,6 +44,17 @@ def counts(flag: str, text: str) -> list[int]:
     if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
         raise BadSetting(f"{flag}: {text!r} is not a list of numbers like 1,2,4")
     return sorted({int(part) for part in parts})
+
+
+def variant(flag: str, text: str) -> str:
+    """The name of a variant, or `auto`: the one that would be served.
+
+    Raises:
+        BadSetting: it is neither.
+    """
+    if text not in ("auto", *VARIANTS):
+        raise BadSetting(f"{flag}: {text!r} is not one of auto, {', '.join(VARIANTS)}")
+    return text
 
 
 def examples(text: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from predictor.cli import bench_report
-from predictor.cli.arguments import counts, directory, examples, number
+from predictor.cli.arguments import counts, directory, examples, number, variant
 from predictor.engine import benchmark, cpu
 from predictor.engine.anatomy import flops_a_token, read_graph
 from predictor.engine.session import resolve_device
@@ -42,7 +42,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--threads", metavar="LIST", help="such as 1,2,4 [default: the CPUs of this process]"
     )
-    parser.add_argument("--variant", default="auto", metavar="V", help="[default: as served]")
+    parser.add_argument(
+        "--variant", default="auto", metavar="V", help="which graph [default: as served]"
+    )
     parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu or cuda")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     parser.set_defaults(run=run)
@@ -55,16 +57,17 @@ def run(given: argparse.Namespace) -> int:
     if given.device not in DEVICES:
         raise BadSetting(f"--device: {given.device!r} is not one of {', '.join(DEVICES)}")
     device = resolve_device(given.device)
+    folder, chosen = directory(given.dir), variant("--variant", given.variant)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with tempfile.TemporaryDirectory(prefix="predictor-bench-") as cache:
-        models = _open(directory(given.dir), cache, given.variant, device, threads)
+        models = _open(folder, cache, chosen, device, threads)
         report = _measure(models, seconds)
     print(json.dumps(report.as_json()) if given.json else report.as_text())
     return 0
 
 
 def _open(
-    folder: Path, cache: str, variant: str, device: str, threads: list[int]
+    folder: Path, cache: str, chosen: str, device: str, threads: list[int]
 ) -> dict[int, LoadedModel]:
     """The model once for each number of threads; a GPU is driven by one."""
     return {
@@ -72,7 +75,7 @@ def _open(
             ModelSettings(
                 model_dir=str(folder),
                 cache_dir=cache,
-                variant=variant,
+                variant=chosen,
                 device=device,
                 threads=count,
             )

@@ -5,6 +5,7 @@ from typing import Any
 
 from predictor.cli.table import table
 from predictor.engine.benchmark import Arrangement
+from predictor.engine.bundle import FP32
 from predictor.engine.peak import SIDE
 from predictor.engine.survey import Alone, Figure, Figures, Peak, Rate, setting
 
@@ -62,8 +63,10 @@ class Report:
         if not self.peaks:
             return []
         found = ", ".join(f"{a}: {peak / 1e9:.0f} GFLOP/s" for a, peak in self.peaks.items())
+        beyond = "" if self.variant == FP32 else "; fewer bits may go beyond it"
         return [
-            f"peak: a float32 matrix product of {SIDE} x {SIDE} x {SIDE} in ONNX Runtime ({found})"
+            f"peak: a float32 matrix product of {SIDE} x {SIDE} x {SIDE} in ONNX Runtime "
+            f"({found}){beyond}"
         ]
 
     def _rates(self) -> list[list[str]]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from predictor.cli.arguments import examples, number
+from predictor.cli.arguments import examples, number, variant
 from predictor.comparison import plot
 from predictor.comparison.report import Comparison, as_json, compare
 from predictor.comparison.vectors import find, vectors_of
@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--texts",
         metavar="FILE",
-        help="one text a line, - for stdin [default: texts that come along]",
+        help="one text a line, - for stdin [default: texts of its own]",
     )
     for letter in "ab":
         parser.add_argument(
@@ -61,14 +61,15 @@ def add(commands: Any) -> None:
 def run(given: argparse.Namespace) -> int:
     """Print the comparison; raises BadModel or BadSetting."""
     limits = (_limit("--min-cosine", given.min_cosine), _limit("--min-overlap", given.min_overlap))
-    for flag, variant in (("--variant-a", given.variant_a), ("--variant-b", given.variant_b)):
-        if variant not in ("auto", *VARIANTS):
-            raise BadSetting(f"{flag}: {variant!r} is not one of {', '.join(VARIANTS)}")
+    wanted = (
+        (given.a, variant("--variant-a", given.variant_a)),
+        (given.b, variant("--variant-b", given.variant_b)),
+    )
     if given.plot:
         plot.check(Path(given.plot))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     texts = read_texts(given.texts) if given.texts else list(dict.fromkeys(verification()))
-    places = find(given.a, given.variant_a), find(given.b, given.variant_b)
+    places = [find(name, chosen) for name, chosen in wanted]
     a, b = (vectors_of(place, texts, Progress()) for place in places)
     comparison = compare(a, b, texts)
     if given.plot:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -87,5 +88,12 @@ def bundle_in(path: Path) -> Path:
 
 
 def schema_text() -> str:
-    """The JSON schema of the manifest, as `bundle.schema.json` has it."""
-    return json.dumps(msgspec.json.schema(Bundle), indent=2) + "\n"
+    """The JSON schema of the manifest, as `bundle.schema.json` has it.
+
+    Its descriptions are docstrings, whose indentation depends on the version of Python.
+    """
+    schema = msgspec.json.schema(Bundle)
+    for definition in schema["$defs"].values():
+        if "description" in definition:
+            definition["description"] = cleandoc(definition["description"])
+    return json.dumps(schema, indent=2) + "\n"

@@ -40,7 +40,8 @@ def as_text(bundle: Bundle, version: str, sizes: Mapping[str, int], used: Used) 
         table(_facts(bundle), left=(0, 1)),
         table(_files(bundle, sizes, used), left=(0, 2, 3)),
         f"{size(sum(sizes.values()))} on disk, each file counted once; all digests are right.",
-        table(_variants(bundle, used), left=(0, 1)),
+        table(_variants(bundle, used), left=(0, 1))
+        + "\n(tolerance: least cosine to the canonical vectors when a server starts)",
         "\n".join(_words(name, variant.proof) for name, variant in bundle.variants.items()),
     ]
     return "\n\n".join(parts)

@@ -9,7 +9,7 @@ import numpy as np
 
 from predictor.comparison.report import Comparison
 from predictor.errors import BadSetting
-from predictor.fidelity import Floats
+from predictor.fidelity import Floats, Spread, spread
 
 # Below this a cosine distance of float32 vectors is rounding.
 FLOOR = 1e-7
@@ -82,6 +82,7 @@ def _cosines(axes: Any, comparison: Comparison) -> None:
     heights = distances = ordered_distances(comparison.cosines)
     if distances[-1] < FAR:
         low, high = decades(distances)
+        heights = np.minimum(distances, 1)
         axes.set_yscale("log")
         axes.set_ylim(10.0**high, 10.0**low)  # upside down: what is close stands high
         powers = range(low, high + 1)
@@ -90,20 +91,23 @@ def _cosines(axes: Any, comparison: Comparison) -> None:
     else:
         heights = 1 - distances
         axes.set_ylim(min(0.0, 1.4 * float(heights[0])), 1)
-    _curve(axes, heights, np.sort(comparison.cosines))
+    _curve(axes, heights, spread(comparison.cosines))
     if distances[0] <= FLOOR:
         _note(axes, "equal but for rounding")
 
 
-def _curve(axes: Any, heights: Floats, ordered: Floats) -> None:
+def _curve(axes: Any, heights: Floats, cosines: Spread) -> None:
     """The texts side by side, the most different first; two are marked with their cosines."""
     places = 100 * (np.arange(len(heights)) + 0.5) / len(heights)
     axes.grid(axis="y", color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.plot(places, heights, color=BLUE, linewidth=2)
-    for name, index in (("least", 0), ("median", len(heights) // 2)):
+    marked = (
+        (0, f"least {cosines.least:.6f}"),
+        (len(heights) // 2, f"median {cosines.median:.6f}"),
+    )
+    for index, label in marked:
         place = (places[index], heights[index])
-        label = f"{name} {ordered[index]:.6f}"
         axes.plot(*place, "o", color=BLUE, markersize=5, clip_on=False)
         axes.annotate(label, place, (7, -12), textcoords="offset points", fontsize=9, color=BLUE)
     axes.set_xlim(0, 100)

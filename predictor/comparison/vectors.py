@@ -83,6 +83,9 @@ def _from_directory(name: str, variant: str, texts: Sequence[str], progress: Pro
             raw = _run(model, tokens.ids, name, progress)
         except EngineError as error:
             raise BadModel(f"{name}: {error}") from error
+    wrong = int((~np.isfinite(raw)).any(axis=1).sum())
+    if wrong:
+        raise BadModel(f"{name}: {wrong} of {len(raw)} vectors hold what is no finite number")
     return Vectors(name, _describe(model, prompt), raw, len(tokens.truncated))
 
 

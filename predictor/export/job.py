@@ -38,7 +38,7 @@ from predictor.progress import Progress
 from predictor.types import FloatRows, Pooling
 
 # Texts times weights that proving may take: a large model is proven on fewer texts.
-PROVING_WEIGHTS = 17e9
+PROVING_WEIGHTS = 4.5e9
 FEWEST_TEXTS = 80
 LICENCE = re.compile(r"^license:\s*(.+?)\s*$", re.MULTILINE)
 

@@ -1,0 +1,1 @@
+"""Real models, whole: exported by the command line, compared with what their library gives."""
