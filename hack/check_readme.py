@@ -3,6 +3,7 @@
 Run by hack/verify.sh, from any folder. One line a fault; exit code 1 if there is one.
 """
 
+import argparse
 import ast
 import dataclasses
 import re
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from prometheus_client.metrics import MetricWrapperBase
 
 from predictor import metrics
+from predictor.cli import COMMANDS
 from predictor.settings import GROUPS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,8 +74,16 @@ def settings() -> set[str]:
 
 
 def flags() -> set[str]:
-    """Of `predictor serve`, in both spellings, and of the scripts (their headers)."""
+    """Of the commands, settings in both spellings, and of the scripts (their headers)."""
     known = {"--help", "--version"}
+    for command in COMMANDS:
+        commands = argparse.ArgumentParser().add_subparsers()
+        command.add(commands)
+        known |= {
+            flag
+            for parser in commands.choices.values()
+            for flag in FLAG.findall(parser.format_help())
+        }
     for name in settings():
         known |= {f"--{name}", f"--{name.replace('_', '-')}"}
     for script in ROOT.glob("hack/*.sh"):
@@ -153,7 +163,7 @@ def check(name: str) -> Faults:
     yield from check_names(lines, VARIABLE, variables, "setting of the server or the tests")
     yield from check_names(lines, METRIC, series(), "metric")
     if name in FLAGS_OF_THE_SERVER:
-        yield from check_names(lines, FLAG, flags(), "flag of `predictor serve` or of a script")
+        yield from check_names(lines, FLAG, flags(), "flag of a command or of a script")
     if name == "hack/README.md":
         yield from check_scripts(lines)
     yield from check_python(lines)

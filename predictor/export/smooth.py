@@ -16,6 +16,9 @@ from predictor.export.weights import FloatArray
 
 ALPHAS = (0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 ACTIVATION_STEPS = 255  # unsigned 8 bits
+# Room beyond the largest value that the calibration texts gave, as a share of it: what exceeds the
+# range is cut off, and one such text in 400 lost 1.5 % of its cosine. It costs 0.03 % of the mean.
+HEADROOM = 0.15
 
 
 @dataclass
@@ -59,9 +62,9 @@ def smoothing(low: FloatArray, high: FloatArray, weight: FloatArray, alpha: floa
 def input_range(
     low: FloatArray, high: FloatArray, smooth: FloatArray
 ) -> tuple[np.float32, np.uint8]:
-    """Scale and zero point that hold every value seen, and 0 exactly."""
-    least = min(0.0, float((low / smooth).min()))
-    most = max(0.0, float((high / smooth).max()))
+    """Scale and zero point that hold every value seen and some more, and 0 exactly."""
+    least = min(0.0, float((low / smooth).min())) * (1 + HEADROOM)
+    most = max(0.0, float((high / smooth).max())) * (1 + HEADROOM)
     scale = np.float32(max(most - least, 1e-6) / ACTIVATION_STEPS)
     zero = np.uint8(np.clip(round(-least / float(scale)), 0, ACTIVATION_STEPS))
     return scale, zero

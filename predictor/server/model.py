@@ -188,15 +188,23 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
             raise EmptyInput("no inputs; at least one text is needed")
         if count > limit:
             raise BatchTooLarge(f"{count} inputs; the limit is {limit} a request")
-        dimensions = self.loaded.bundle.dimensions
-        if request.dimensions is not None and not 1 <= request.dimensions <= dimensions:
-            raise InvalidInput(
-                f"dimensions is {request.dimensions}; this model gives 1 to {dimensions}"
-            )
+        self._check_dimensions(request.dimensions)
         if self._limits.token_ids == "refuse" and not isinstance(request.inputs[0], str):
             raise InvalidInput(
                 "token ids are refused here (--token-ids refuse): they must be of this model's own "
                 "tokenizer; send texts (langchain: check_embedding_ctx_length=False)"
+            )
+
+    def _check_dimensions(self, asked: int | None) -> None:
+        bundle = self.loaded.bundle
+        if asked is None or asked == bundle.dimensions:
+            return
+        if not 1 <= asked <= bundle.dimensions:
+            raise InvalidInput(f"dimensions is {asked}; this model gives 1 to {bundle.dimensions}")
+        if bundle.matryoshka and asked not in bundle.matryoshka:
+            listed = ", ".join(map(str, bundle.matryoshka))
+            raise InvalidInput(
+                f"dimensions is {asked}; this model was trained to be cut to {listed}"
             )
 
     @staticmethod

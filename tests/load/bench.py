@@ -16,7 +16,7 @@ from .report import Figure, log
 from .wrk import Answered, Load, Route
 
 CACHE = Path(".cache/bench")
-BUNDLES = Path(".cache/bundles")
+BUNDLE = CACHE / "bundle"
 PASSES_A_RUN = 8
 Sample = dict[str, float]
 
@@ -115,10 +115,21 @@ class Bench:
             stamp.write_text(made_of)
         return folder
 
-    def ours(self, *flags: str) -> servers.Spec:
+    @cached_property
+    def bundle(self) -> Path:
+        """Our bundle of the model, float32 and int8, exported by the code under test."""
+        log("exporting the bundle")
+        shutil.rmtree(BUNDLE, ignore_errors=True)
+        command = [str(self.options.venv / "bin/predictor"), "export", "--quiet"]
+        command += [str(self.options.model_dir), "-o", str(BUNDLE), "--variants", "fp32,int8"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise BenchError(f"predictor export failed: {done.stderr.strip()}")
+        return BUNDLE / "1"
+
+    def ours(self, *flags: str, variant: str = "fp32") -> servers.Spec:
         options = self.options
-        all_flags = (*options.server_flags, *flags)
-        return servers.ours(options.venv, options.model_dir, BUNDLES, *all_flags)
+        return servers.ours(options.venv, self.bundle, variant, *options.server_flags, *flags)
 
     @property
     def own_python(self) -> Path:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from predictor.engine.benchmark import best_rate
-from predictor.engine.bundle import MANIFEST, TOKENIZER, read_bundle
+from predictor.engine.bundle import TOKENIZER, VariantName, read_bundle
 from predictor.engine.cpu import available_cpus
 from predictor.engine.engine import OnnxEngine
 from predictor.engine.tokenizer import Tokenizer
@@ -21,31 +21,25 @@ from predictor.engine.tokenizer import Tokenizer
 BUDGETS = (256, 512, 1024)
 
 
-def engine_alone(bundle_dir: Path, texts: Sequence[str], seconds: float) -> float:
+def engine_alone(
+    bundle_dir: Path, variant: VariantName, texts: Sequence[str], seconds: float
+) -> float:
     """Tokens a second; `seconds` are shared by the budgets that are tried."""
     bundle = read_bundle(bundle_dir)
     tokenizer = Tokenizer(bundle_dir / TOKENIZER, bundle.max_length, lower_case=bundle.lower_case)
-    engine = OnnxEngine(bundle_dir, bundle, threads=available_cpus())
+    engine = OnnxEngine(bundle_dir, bundle, threads=available_cpus(), variant=variant)
     return best_rate(engine, tokenizer.encode(texts).ids, BUDGETS, seconds)
-
-
-def find_bundle(bundles: Path, revision: str) -> Path:
-    for manifest in bundles.rglob(MANIFEST):
-        if read_bundle(manifest.parent).revision == revision:
-            return manifest.parent
-    raise SystemExit(f"{bundles}: no bundle of revision {revision}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--bundles", type=Path, required=True, help="our server's --cache-dir")
-    parser.add_argument("--revision", required=True, help="of the bundle in it")
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--variant", required=True)
     parser.add_argument("--texts", type=Path, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     options = parser.parse_args()
     texts = [f"1 {text}" for text in options.texts.read_text().splitlines()]
-    bundle_dir = find_bundle(options.bundles, options.revision)
-    rate = engine_alone(bundle_dir, texts, options.seconds)
+    rate = engine_alone(options.bundle, options.variant, texts, options.seconds)
     print(json.dumps({"tokens_per_second": rate}))
 
 

@@ -13,14 +13,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-OURS, INFINITY, NAIVE_ORT, NAIVE_ST, IN_PROCESS = (
+OURS, OURS_INT8, INFINITY, NAIVE_ORT, NAIVE_ST, IN_PROCESS = (
     "ours",
+    "ours, int8",
     "Infinity",
     "naive ORT",
     "naive ST",
     "no server",
 )
-COLUMNS = (OURS, INFINITY, NAIVE_ORT, NAIVE_ST, IN_PROCESS)
+COLUMNS = (OURS, OURS_INT8, INFINITY, NAIVE_ORT, NAIVE_ST, IN_PROCESS)
 
 
 def log(line: str) -> None:

@@ -42,6 +42,7 @@ class Spec:
     route: Route
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path = Path()
+    smallest_cosine: float = 0.999
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,19 @@ class Server:
         return self.process.pid
 
 
-def ours(venv: Path, model_dir: Path, bundles: Path, *flags: str) -> Spec:
+def ours(venv: Path, bundle: Path, variant: str, *flags: str) -> Spec:
     return Spec(
-        "ours",
+        "ours" if variant == "fp32" else f"ours-{variant}",
         [
-            *(str(venv / "bin/predictor"), "serve", "--model-dir", str(model_dir)),
-            *("--cache-dir", str(bundles), "--model_name", MODEL),
+            *(str(venv / "bin/predictor"), "serve", "--model-dir", str(bundle)),
+            *("--variant", variant, "--model_name", MODEL),
             *("--host", "127.0.0.1", "--http_port", "{http}", "--grpc_port", "{grpc}", *flags),
         ],
         "/v2/health/ready",
         V2,
         {"MALLOC_ARENA_MAX": "2"},  # as in the image and hack/serve.sh
+        # The least cosine to sentence-transformers: what an int8 bundle has to reach at export.
+        smallest_cosine=0.999 if variant == "fp32" else 0.985,
     )
 
 

@@ -5,54 +5,51 @@ between is waiting, HTTP, tokenising and batches that had to take what was there
 sentence-transformers is what the same model does in a notebook.
 """
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
-from .. import agreement
-from ..bench import BUNDLES, Bench, Sample, figure, measured_by
-from ..errors import BenchError
-from ..report import IN_PROCESS, OURS, Row
+from ..bench import Bench, Sample, figure, measured_by
+from ..report import IN_PROCESS, OURS, OURS_INT8, Row
 from ..servers import Server, started
 
 SECTION = "efficiency"
 CLIENTS = 64
 KEY = "tokens_per_second"
+VARIANTS = {"fp32": OURS, "int8": OURS_INT8}
 
 
 def run(bench: Bench) -> list[Row]:
     common = ["--texts", str(bench.mixed_file), "--seconds", str(bench.options.seconds)]
     model = ["--model-dir", str(bench.plain_model)]
-    with started(bench.ours(), bench.logs) as server:
-        bench.check(server)
-        bench.load(server, clients=CLIENTS, seconds=2)
-        bundle = ["--bundles", str(BUNDLES), "--revision", revision(server)]
-        samples = bench.interleave(
-            {
-                "served": partial(served, bench, server),
-                "engine": partial(measured_by, bench.own_python, "engine_alone", bundle + common),
-                "library": partial(measured_by, bench.python("st"), "st_alone", model + common),
-            }
-        )
-    ours, engine, library = (figure(samples[name], KEY) for name in samples)
-    return [
-        Row(SECTION, f"served, c={CLIENTS}", "tokens/s", {OURS: ours}),
-        Row(SECTION, "engine alone, best batches", "tokens/s", {IN_PROCESS: engine}),
-        Row(SECTION, "sentence-transformers, batch 32", "tokens/s", {IN_PROCESS: library}),
-        Row(SECTION, "served ÷ engine alone", "ratio", {OURS: ours.over(engine)}),
-        Row(SECTION, "engine alone ÷ sentence-transformers", "ratio", {OURS: engine.over(library)}),
-        Row(SECTION, "served ÷ sentence-transformers", "ratio", {OURS: ours.over(library)}),
-    ]
+    jobs: dict[str, Callable[[], Sample]] = {
+        "library": partial(measured_by, bench.python("st"), "st_alone", model + common)
+    }
+    with ExitStack() as stack:
+        for variant in VARIANTS:
+            server = stack.enter_context(started(bench.ours(variant=variant), bench.logs))
+            bench.check(server)
+            bench.load(server, clients=CLIENTS, seconds=2)
+            arguments = ["--bundle", str(bench.bundle), "--variant", variant, *common]
+            jobs[f"served {variant}"] = partial(served, bench, server)
+            jobs[f"engine {variant}"] = partial(
+                measured_by, bench.own_python, "engine_alone", arguments
+            )
+        samples = bench.interleave(jobs)
+    library = figure(samples["library"], KEY)
+    rows = [Row(SECTION, "sentence-transformers, batch 32", "tokens/s", {IN_PROCESS: library})]
+    for variant, column in VARIANTS.items():
+        ours, engine = (figure(samples[f"{name} {variant}"], KEY) for name in ("served", "engine"))
+        rows += [
+            Row(SECTION, f"served, c={CLIENTS}", "tokens/s", {column: ours}),
+            Row(SECTION, "engine alone, best batches", "tokens/s", {column: engine}),
+            Row(SECTION, "served ÷ engine alone", "ratio", {column: ours.over(engine)}),
+            Row(SECTION, "engine ÷ sentence-transformers", "ratio", {column: engine.over(library)}),
+        ]
+    return rows
 
 
 def served(bench: Bench, server: Server) -> Sample:
     seen = bench.load(server, clients=CLIENTS)
     tokens = bench.mixed.tokens_in_first(seen.requests)
     return {KEY: tokens / seen.seconds, "errors": seen.errors}
-
-
-def revision(server: Server) -> str:
-    """Of the model that answers, so that the engine is measured on the very same bundle."""
-    answer = agreement.post(server.port, server.spec.route, ["which revision?"])
-    found = answer.headers.get("X-Model-Revision")
-    if not found:
-        raise BenchError("our server names no X-Model-Revision")
-    return found

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from .. import servers
 from ..bench import Bench, Sample, figure
-from ..report import INFINITY, NAIVE_ORT, NAIVE_ST, OURS, Figure, Row, log
+from ..report import INFINITY, NAIVE_ORT, NAIVE_ST, OURS, OURS_INT8, Figure, Row, log
 from ..servers import Server
 
 SECTION = "served"
+PEERS = (INFINITY, NAIVE_ORT, NAIVE_ST)
 WARM_UP_S = 2
 ANSWERS_A_CLIENT = 4  # at least, so that slow servers are not judged by their first answers
 LONGEST = 5  # times the usual duration of a run
@@ -33,6 +34,7 @@ def run(bench: Bench) -> list[Row]:
     model = bench.plain_model
     specs = {
         OURS: bench.ours(),
+        OURS_INT8: bench.ours(variant="int8"),
         INFINITY: servers.infinity(bench.python("infinity"), model, bench.home),
         NAIVE_ORT: servers.naive(bench.python("naive"), model, "ort"),
         NAIVE_ST: servers.naive(bench.python("st"), model, "st"),
@@ -68,7 +70,7 @@ def measure(bench: Bench, server: Server, shape: Shape, seconds: float) -> Sampl
 
 
 def rows(samples: dict[str, list[Sample]]) -> list[Row]:
-    columns = (OURS, INFINITY, NAIVE_ORT, NAIVE_ST)
+    columns = (OURS, OURS_INT8, INFINITY, NAIVE_ORT, NAIVE_ST)
 
     def figures(shape: Shape, key: str) -> dict[str, Figure]:
         return {name: figure(samples[f"{name} {shape}"], key) for name in columns}
@@ -80,10 +82,13 @@ def rows(samples: dict[str, list[Sample]]) -> list[Row]:
         table.append(Row(SECTION, f"p99, {shape}", "ms", figures(shape, "p99 ms")))
     for shape in (Shape(32), Shape(8, 32)):
         speeds = figures(shape, "texts/s")
-        ratios = {name: speeds[OURS].over(speeds[name]) for name in columns[1:]}
+        ratios = {name: speeds[OURS].over(speeds[name]) for name in PEERS}
         table.append(Row(SECTION, f"throughput, {shape}: ours ÷ this", "ratio", ratios))
+    speeds = figures(Shape(64), "texts/s")
+    ratios = {name: speeds[OURS_INT8].over(speeds[name]) for name in (OURS, *PEERS)}
+    table.append(Row(SECTION, "throughput, c=64: ours in int8 ÷ this", "ratio", ratios))
     slowest = figures(Shape(64), "p99 ms")
-    ratios = {name: slowest[OURS].over(slowest[name]) for name in columns[1:]}
+    ratios = {name: slowest[OURS].over(slowest[name]) for name in PEERS}
     table.append(Row(SECTION, "p99, c=64: ours ÷ this", "ratio", ratios))
     many, few = (figures(Shape(clients), "texts/s") for clients in (256, 8))
     scaling = {name: many[name].over(few[name]) for name in columns}

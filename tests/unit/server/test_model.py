@@ -139,3 +139,19 @@ def test_default_prompts(loaded: LoadedModel) -> None:
         make(loaded, default_prompt_name="nope")
     with pytest.raises(BadSetting, match="give one of them"):
         make(loaded, default_prompt="x", default_prompt_name="query")
+
+
+async def test_a_matryoshka_model_is_cut_where_it_was_trained_to_be(loaded: LoadedModel) -> None:
+    bundle = msgspec.structs.replace(loaded.bundle, matryoshka=(64, 128))
+    model = make(dataclasses.replace(loaded, bundle=bundle))
+    model.start_batching(lambda why: None)
+    try:
+        for dimensions in (64, 128, 384):
+            result, _ = await model(ask("a", dimensions=dimensions))
+            assert result.vectors.shape == (1, dimensions)
+        with pytest.raises(
+            InvalidInput, match=r"dimensions is 100; .* trained to be cut to 64, 128"
+        ):
+            await model(ask("a", dimensions=100))
+    finally:
+        await model.stop_batching()
