@@ -7,7 +7,7 @@ import numpy as np
 
 from predictor.engine.bundle import Bundle
 from predictor.engine.packing import pack
-from predictor.engine.proving import group_by_length
+from predictor.engine.proving import BUDGET, group_by_length
 from predictor.engine.session import Session
 from predictor.export.onnx_file import OnnxFile
 from predictor.export.smooth import Activation
@@ -15,12 +15,10 @@ from predictor.export.weights import FloatArray
 
 # Rows (tokens) of each layer's input that products are compared on, and that the correlation of
 # its channels is taken over.
-SAMPLE_ROWS = 1024
+SAMPLE_ROWS = 512
 GRAM_ROWS = 4096
 # The correlation is a product of large matrices only if it is not taken batch by batch.
-ROWS_AT_ONCE = 512
-# Tokens a batch.
-BUDGET = 1024
+ROWS_AT_ONCE = 256
 OBSERVED = "observed.onnx"
 
 

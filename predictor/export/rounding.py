@@ -41,16 +41,19 @@ def round_weights(
     """Integers `[in, out]` and steps `[out]` whose product with the input is nearest.
 
     Args:
-        gram: mean of x' x over the inputs, `[in, in]`.
+        gram: mean of x' x over the inputs, `[in, in]`; it is changed.
         noise: variance that rounding adds to each channel of the input.
     """
-    size = len(gram)
-    noisy = gram + noise * np.eye(size)
+    aimed_gram = gram @ weight
+    diagonal = np.einsum("ii->i", gram)  # a view: the matrix of a large model is not copied
+    diagonal += noise
+    mean = float(diagonal.mean())
+    diagonal += 1e-9 * mean
     # What the weights should be, now that the input is not exact.
-    aimed = np.linalg.solve(noisy + 1e-9 * np.trace(noisy) / size * np.eye(size), gram @ weight)
-    damped = noisy + DAMPING * np.trace(noisy) / size * np.eye(size)
-    order = np.argsort(-np.diag(damped))
-    spread = np.linalg.cholesky(np.linalg.inv(damped[np.ix_(order, order)])).T
+    aimed = np.linalg.solve(gram, aimed_gram)
+    diagonal += DAMPING * mean
+    order = np.argsort(-diagonal)
+    spread = np.linalg.cholesky(np.linalg.inv(gram[np.ix_(order, order)])).T
     steps = steps_of(aimed.astype(np.float32))
     integers = _round_rows(aimed[order].astype(np.float32), steps, spread, order)
     result = np.empty_like(integers)

@@ -61,6 +61,9 @@ def load_original(source: Source, **model_options: str) -> Any:
         BadModel: it cannot be loaded (models with code of their own are refused).
     """
     library = importlib.import_module("sentence_transformers")
+    # Torch's threads wait for each other by spinning: beside any other busy process an export took
+    # two minutes on two of them and six seconds on one.
+    importlib.import_module("torch").set_num_threads(1)
     try:
         model = library.SentenceTransformer(
             str(source.folder),
