@@ -1,5 +1,13 @@
 """`python -m predictor` is the `predictor` command."""
 
-from predictor.cli import main
+import os
+import sys
 
-main()
+try:
+    from predictor.cli import main
+
+    main()
+except KeyboardInterrupt:  # while the libraries are imported
+    sys.stderr.write("predictor: interrupted\n")
+    sys.stderr.flush()
+    os._exit(130)

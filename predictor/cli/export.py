@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import signal
 from pathlib import Path
 from typing import Any, cast
 
@@ -69,6 +70,8 @@ def add(commands: Any) -> None:
 
 def run(given: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # As Ctrl-C: what is half-written is removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     from predictor.export.acquire import acquire
     from predictor.export.job import Wishes, export
 

@@ -6,6 +6,7 @@ that it has not checked: digests at load, vectors (`canonical.npz`) at warm-up.
 
 import hashlib
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,8 @@ SCHEMA = 2
 MANIFEST = "bundle.json"
 CANONICAL = "canonical.npz"
 TOKENIZER = "tokenizer.json"
+# All that numpy lets through for a file that is no .npz, another kind of one, or a damaged one.
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 VariantName = Literal["fp32", "int8", "int8-weights", "fp16"]
 FP32: VariantName = "fp32"
@@ -182,7 +185,7 @@ def read_canonical(folder: Path, variant: VariantName = FP32) -> tuple[list[str]
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             texts = [str(text) for text in data["texts"]]
             vectors: npt.NDArray[np.float32] = data[vectors_key(variant)].astype(np.float32)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise BadModel(f"{path}: cannot be read: {error}") from error
     if len(texts) != len(vectors):
         raise BadModel(f"{path}: {len(texts)} texts but {len(vectors)} vectors")

@@ -1,9 +1,11 @@
 """What the user names as SOURCE, as a directory: a directory, a zip, or a model on a hub."""
 
 import importlib.util
+import os
 import re
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from predictor.errors import BadModel, BadSetting
 from predictor.export.source import is_source
 
 HUB_NAME = re.compile(r"[\w][\w.-]*/[\w.-]+(@[\w.\-/]+)?")
+MODULE_FOLDER = re.compile(r"\d+_[A-Z]")  # 1_Pooling: a part of a model
 # No code of a model is ever fetched, nor weights of other frameworks.
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.bin", "*.md")
 UNWANTED = ("onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "training_args.bin")
@@ -36,12 +39,12 @@ def acquire(source: str) -> Iterator[Acquired]:
         BadSetting: it is none of the three kinds, or a hub's library is missing.
     """
     path = Path(source)
-    if path.is_dir():
-        yield Acquired(_model_in(path), path.resolve().name)
-    elif path.is_file():
+    if os.path.isdir(source):  # of a name that is too long for a path: False, no error
+        yield Acquired(_model_in(path, path), path.resolve().name)
+    elif os.path.isfile(source):
         with tempfile.TemporaryDirectory(prefix="predictor-source-") as folder:
             _unpack(path, Path(folder))
-            yield Acquired(_model_in(Path(folder)), path.name)
+            yield Acquired(_model_in(Path(folder), path), path.name)
     elif HUB_NAME.fullmatch(source) and not source.startswith((".", "/")):
         yield _from_hub(source)
     else:
@@ -51,15 +54,19 @@ def acquire(source: str) -> Iterator[Acquired]:
         )
 
 
-def _model_in(folder: Path) -> Path:
-    """The folder itself, or the only folder in it that holds a model."""
+def _model_in(folder: Path, shown: Path) -> Path:
+    """The folder itself, or the only folder in it that holds a model; `shown`: its name."""
     if is_source(folder):
         return folder
-    inside = sorted(child for child in folder.iterdir() if child.is_dir() and is_source(child))
+    inside = sorted(
+        child
+        for child in folder.iterdir()
+        if child.is_dir() and is_source(child) and not MODULE_FOLDER.match(child.name)
+    )
     if len(inside) != 1:
         found = ", ".join(child.name for child in inside) or "none"
         raise BadModel(
-            f"{folder}: no config.json or modules.json; folders in it that have one: {found}"
+            f"{shown}: no config.json or modules.json; folders in it that have one: {found}"
         )
     return inside[0]
 
@@ -68,7 +75,7 @@ def _unpack(path: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             archive.extractall(folder)  # it strips absolute paths and ".."
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # or encrypted
         raise BadModel(f"{path}: not a zip file, or a damaged one: {error}") from error
     except OSError as error:
         raise BadModel(f"{path}: cannot be unpacked: {error.strerror or error}") from error

@@ -27,6 +27,7 @@ from predictor.engine.bundle import (
 from predictor.engine.engine import OnnxEngine
 from predictor.engine.proving import alone_and_batched
 from predictor.engine.tokenizer import Tokenizer
+from predictor.errors import BadModel
 from predictor.export.canonical import CANONICAL_TEXTS
 from predictor.export.proof import FP32_LIMITS, check_vocabulary, prove
 from predictor.export.publish import aside, publish
@@ -55,8 +56,16 @@ def digest_of(source: Source, weights: list[Path]) -> str:
     settings = replace(source, folder=Path(), transformer=Path())
     heads = [file for m in source.head for file in sorted((source.folder / m.folder).glob("*"))]
     files = [*weights, source.tokenizer, *(file for file in heads if file.is_file())]
-    parts = [str(CONVERTER), *map(sha256, files), repr(settings)]
+    parts = [str(CONVERTER), *map(_digest, files), repr(settings)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    """Raises BadModel: the file is missing (a shard) or may not be read."""
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise BadModel(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def draft_of(source: Source, digest: str, dimensions: int, **more: Any) -> Bundle:

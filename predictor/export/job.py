@@ -4,8 +4,8 @@ float32 first, against the original model (torch), vectors made elsewhere (a fil
 the variants against float32. Nothing is published unless all of it is within tolerance.
 """
 
+import os
 import re
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from predictor.engine.bundle import (
     CANONICAL,
     FP32,
     TOKENIZER,
+    UNREADABLE,
     Bundle,
     Variant,
     VariantName,
@@ -33,7 +34,7 @@ from predictor.export.canonical import CANONICAL_TEXTS
 from predictor.export.proof import FP32_LIMITS, Reference, prove
 from predictor.export.publish import aside, next_version, publish
 from predictor.export.source import Source, read_source
-from predictor.export.variants import Bench, add_variant
+from predictor.export.variants import Bench, add_variant, check_variants
 from predictor.progress import Progress
 from predictor.types import FloatRows, Pooling
 
@@ -75,14 +76,20 @@ def export(acquired: Acquired, model: Path, wishes: Wishes, progress: Progress) 
     """
     number = wishes.version or next_version(model)
     version = model / str(number)
-    if version.exists():
+    if os.path.exists(version):
         raise BadSetting(f"--version {number}: {version} exists; versions are never replaced")
     source = read_source(acquired.folder, wishes.pooling)
+    check_variants(source, wishes.variants)
     if wishes.matryoshka:
-        source = replace(source, matryoshka=tuple(sorted(wishes.matryoshka)))
+        source = replace(source, matryoshka=tuple(sorted(set(wishes.matryoshka))))
     with aside(model, model, "give another -o") as folder:
         with progress.step("building the float32 graph"):
             bundle = _float32(source, folder)
+        longest = max(wishes.matryoshka, default=0)
+        if longest > bundle.dimensions:
+            raise BadSetting(
+                f"--matryoshka {longest}: the model has {bundle.dimensions} dimensions"
+            )
         bundle = msgspec.structs.replace(
             bundle,
             source=acquired.name,
@@ -170,7 +177,7 @@ def _reference_file(path: Path | None) -> tuple[list[str], FloatRows | None]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             texts = [str(text) for text in data["texts"]]
             vectors = data["vectors"].astype(np.float32)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise BadModel(
             f"--reference {path}: cannot be read as .npz with `texts` and `vectors`: {error}"
         ) from error

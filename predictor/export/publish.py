@@ -75,8 +75,16 @@ def _same(version: Path, bundle: Bundle) -> bool:
 
 
 def next_version(model: Path) -> int:
-    """One more than the highest version in a model's folder; 1 if there is none."""
-    if not model.is_dir():
+    """One more than the highest version in a model's folder; 1 if there is none.
+
+    Raises:
+        BadModel: the folder may not be listed.
+    """
+    if not os.path.isdir(model):  # of a folder that may not be entered: False, no error
         return 1
-    numbers = [int(name) for name in os.listdir(model) if VERSION.fullmatch(name)]
+    try:
+        names = os.listdir(model)
+    except OSError as error:
+        raise BadModel(f"{model}: cannot be listed ({error.strerror}); give another -o") from error
+    numbers = [int(name) for name in names if VERSION.fullmatch(name)]
     return max(numbers, default=0) + 1

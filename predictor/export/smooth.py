@@ -10,15 +10,21 @@ the other, each row making good for the errors of those before (`rounding.py`).
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from predictor.export.rounding import Integers, round_weights, steps_of
 from predictor.export.weights import FloatArray
 
+Gram = npt.NDArray[np.float64]
 ALPHAS = (0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 ACTIVATION_STEPS = 255  # unsigned 8 bits
 # Room beyond the largest value that the calibration texts gave, as a share of it: what exceeds the
 # range is cut off, and one such text in 400 lost 1.5 % of its cosine. It costs 0.03 % of the mean.
 HEADROOM = 0.15
+# Share of the correlation between channels that is not believed, since few rows were seen (after
+# Ledoit and Wolf, 2004). Without it, rounding of a layer with 3072 inputs puts its errors where the
+# calibration texts happened not to look: mean cosine of mpnet 0.968, with it 0.995.
+SHRINKAGE = 0.2
 
 
 @dataclass
@@ -94,13 +100,21 @@ def best_alpha(seen: Activation, joint: FloatArray, alphas: tuple[float, ...] = 
     return min(alphas, key=error)
 
 
+def shrunk(gram: Gram) -> Gram:
+    """The same variances, weaker correlations; the matrix is changed."""
+    variances = np.diag(gram).copy()
+    gram *= 1 - SHRINKAGE
+    np.fill_diagonal(gram, variances)
+    return gram
+
+
 def quantize(seen: Activation, weights: list[FloatArray]) -> Quantized:
     """Quantise the linear layers, weights `[in, out]`, that share one input."""
     joint = np.concatenate(weights, axis=1)
     alpha = best_alpha(seen, joint)
     smooth = smoothing(seen.low, seen.high, joint, alpha)
     scale, zero = input_range(seen.low, seen.high, smooth)
-    gram = (seen.gram / np.outer(smooth, smooth)).astype(np.float64)
+    gram = shrunk((seen.gram / np.outer(smooth, smooth)).astype(np.float64))
     noise = float(scale) ** 2 / 12  # of rounding the input, in each channel
     integers, scales = round_weights(joint * smooth[:, None], gram, noise)
     cuts = np.cumsum([weight.shape[1] for weight in weights])[:-1]

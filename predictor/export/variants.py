@@ -1,6 +1,6 @@
 """The graphs beside float32: each is written, run over the verification texts, and proven."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from predictor.engine.tokenizer import Tokenizer
 from predictor.errors import BadModel, BadSetting
 from predictor.export import corpus, proof
 from predictor.export.build import build
-from predictor.export.convert import unproven
+from predictor.export.convert import can_convert, unproven
 from predictor.export.int8 import write_int8
 from predictor.export.observe import in_batches, observe
 from predictor.export.onnx_file import OnnxFile
@@ -48,18 +48,22 @@ def graph_of(name: VariantName) -> str:
     return f"model.{name}.onnx"
 
 
+def check_variants(source: Source, names: Sequence[VariantName]) -> None:
+    """Raise BadSetting if variants are wanted of a graph that is not built from weights."""
+    others = [name for name in names if name != FP32]
+    if others and not can_convert(source):
+        raise BadSetting(
+            f"--variants {others[0]}: family {source.family!r} has no builder, and only graphs "
+            "built from weights have variants"
+        )
+
+
 def add_variant(bundle: Bundle, name: VariantName, bench: Bench) -> Bundle:
     """The bundle with this variant written and proven.
 
     Raises:
         BadModel: it is out of tolerance, or cannot be made of this model.
-        BadSetting: only packed graphs have variants.
     """
-    if bundle.inputs != "packed":
-        raise BadSetting(
-            f"--variants {name}: family {bundle.family!r} has no builder, and only graphs built "
-            "from weights have variants"
-        )
     makers: dict[VariantName, Callable[[Bundle, Bench], Variant]] = {
         "int8": _int8,
         "int8-weights": _weight_only,

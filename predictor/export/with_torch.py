@@ -10,6 +10,7 @@ import logging
 import pickle
 import shutil
 import warnings
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from predictor.types import FloatRows, Pooling
 logger = logging.getLogger(__name__)
 
 NEEDED = ("torch", "transformers", "sentence_transformers")
+NO_CHECKPOINT = (RuntimeError, ValueError, AttributeError, EOFError, pickle.UnpicklingError)
 INSTALL = "pip install 'predictor[torch]'"
 
 
@@ -47,9 +49,11 @@ def load_pickle(path: Path) -> dict[str, Any]:
         )
     torch = importlib.import_module("torch")
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # Checkpoints from before torch 1.6 are no zip, and cannot be mapped.
+        mapped = zipfile.is_zipfile(path)
+        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         return {str(name): tensor.float().numpy() for name, tensor in tensors.items()}
-    except (OSError, RuntimeError, ValueError, AttributeError, pickle.UnpicklingError) as error:
+    except (OSError, *NO_CHECKPOINT) as error:
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadModel(f"{path}: not a plain checkpoint: {why}") from error
 
@@ -123,7 +127,8 @@ def write_padded(source: Source, digest: str, folder: Path) -> Bundle:
         source.family,
     )
     model = load_original(source, attn_implementation="eager")
-    dimensions = int(model.get_sentence_embedding_dimension())
+    old = "get_sentence_embedding_dimension"  # before sentence-transformers 6
+    dimensions = int(getattr(model, "get_embedding_dimension", getattr(model, old))())
     if source.normalize and type(model[-1]).__name__ == "Normalize":
         del model[-1]
     names = [name for name in PADDED_INPUTS if name in model.tokenizer.model_input_names]
@@ -141,9 +146,13 @@ def _export(model: Any, names: list[str], folder: Path) -> None:
     torch = importlib.import_module("torch")
 
     class Pooled(torch.nn.Module):  # type: ignore[misc,name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model  # its weights are this module's: not constants of the trace
+
         def forward(self, *tensors: Any) -> Any:
             features = dict(zip(names, tensors, strict=True))
-            for module in model:
+            for module in self.model:
                 features = module(features)
             return features["sentence_embedding"]
 
