@@ -107,7 +107,7 @@ def test_it_holds_no_compiler_and_no_installer(root: Path) -> None:
 
 def test_its_bytecode_is_compiled_and_never_checked(root: Path) -> None:
     """Else a read-only image would compile at every start, or do it when a builder sets times."""
-    (compiled,) = site_packages(root).glob("predictor/__pycache__/cli.*.pyc")
+    (compiled,) = site_packages(root).glob("predictor/cli/__pycache__/serve.*.pyc")
     assert int.from_bytes(compiled.read_bytes()[4:8], "little") == 0b01  # PEP 552
 
 

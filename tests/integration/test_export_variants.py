@@ -1,5 +1,6 @@
 """The variants of every family: near float32, the same alone as among others, and served."""
 
+import dataclasses
 import json
 import logging
 import re
@@ -8,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -37,7 +37,7 @@ from predictor.export.graph import MICROSOFT
 from predictor.export.job import Wishes
 from predictor.export.job import export as export_here
 from predictor.export.source import read_source
-from predictor.export.variants import CPU_TWIN, Bench, add_variant
+from predictor.export.variants import CPU_TWIN, check_variants
 from predictor.fidelity import cosines
 from predictor.progress import Progress
 from predictor.settings import ModelSettings, Settings
@@ -191,14 +191,11 @@ def test_an_export_out_of_its_limits_says_the_figure_and_leaves_nothing(tmp_path
 
 
 @pytest.mark.parametrize("name", VARIANTS[1:])
-def test_a_padded_graph_has_no_variants(bert: Model, tmp_path: Path, name: VariantName) -> None:
-    padded = msgspec.structs.replace(bert.bundle, inputs="padded", family="electra")
-    source = read_source(assemble("bert", tmp_path / "source"))
-    tokenizer = Tokenizer(bert.version / TOKENIZER, bert.bundle.max_length)
-    nothing = np.empty((0, 0), dtype=np.float32)
-    bench = Bench(source, tmp_path, tokenizer, [], nothing, 1, Progress(quiet=True))
+def test_a_family_without_a_builder_has_no_variants(tmp_path: Path, name: VariantName) -> None:
+    source = dataclasses.replace(read_source(assemble("bert", tmp_path)), family="electra")
+    check_variants(source, ["fp32"])
     with pytest.raises(BadSetting, match=f"--variants {name}: family 'electra' has no builder"):
-        add_variant(padded, name, bench)
+        check_variants(source, ["fp32", name])
 
 
 # Served
