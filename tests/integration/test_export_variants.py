@@ -192,7 +192,9 @@ def test_an_export_out_of_its_limits_says_the_figure_and_leaves_nothing(tmp_path
 
 @pytest.mark.parametrize("name", VARIANTS[1:])
 def test_a_family_without_a_builder_has_no_variants(tmp_path: Path, name: VariantName) -> None:
-    source = dataclasses.replace(read_source(assemble("bert", tmp_path)), family="electra")
+    source = dataclasses.replace(
+        read_source(assemble("bert", tmp_path / "source")), family="electra"
+    )
     check_variants(source, ["fp32"])
     with pytest.raises(BadSetting, match=f"--variants {name}: family 'electra' has no builder"):
         check_variants(source, ["fp32", name])
