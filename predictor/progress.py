@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 # Without a terminal: seconds between two lines of one step.
 LINE_EVERY_S = 10.0
-Advance = Callable[[], None]
+Advance = Callable[[], object]
 
 
 class Progress:
@@ -29,7 +29,7 @@ class Progress:
             yield lambda: None
         elif self._bar:
             with tqdm(total=total, desc=title, leave=True, file=sys.stderr) as bar:
-                yield lambda: (bar.update(), None)[1]
+                yield bar.update
                 bar.update(total - bar.n)
         else:
             yield from self._lines(title, total)

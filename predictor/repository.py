@@ -5,7 +5,6 @@ vectors; anything else is a sentence and no server.
 """
 
 import logging
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -29,6 +28,7 @@ from predictor.engine.tokenizer import Tokenizer
 from predictor.errors import BadModel, BadSetting, EngineError
 from predictor.export import convert
 from predictor.export.canonical import CANONICAL_TEXTS
+from predictor.export.publish import VERSION
 from predictor.export.source import Source, is_source, read_source
 from predictor.fidelity import cosines
 from predictor.settings import ModelSettings, Settings, model_path
@@ -36,8 +36,6 @@ from predictor.types import Pooling
 
 Device = Literal["cpu", "cuda"]
 logger = logging.getLogger(__name__)
-
-VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True)

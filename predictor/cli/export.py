@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 from typing import Any, cast
 
-from predictor.cli import inspection
-from predictor.engine.anatomy import files_used
+from predictor.cli.arguments import examples
+from predictor.cli.inspect import describe
 from predictor.engine.bundle import FP32, VARIANTS, VariantName
 from predictor.engine.cpu import available_cpus
 from predictor.errors import BadSetting
@@ -36,9 +36,7 @@ def add(commands: Any) -> None:
         "export",
         help="turn a model into a proven bundle",
         description="Turn a Hugging Face / sentence-transformers model into a proven bundle.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        **examples(EPILOG),
     )
     parser.add_argument("source", metavar="SOURCE", help="directory, zip or hub name")
     parser.add_argument(
@@ -86,9 +84,7 @@ def run(given: argparse.Namespace) -> int:
     )
     with acquire(given.source) as acquired:
         done = export(acquired, Path(given.output), wishes, Progress(quiet=given.quiet))
-    used = files_used(done.version, done.bundle)
-    sizes = {name: (done.version / name).stat().st_size for name in done.bundle.files}
-    print(inspection.as_text(done.bundle, done.version.name, sizes, used))
+    print(describe(done.version, done.bundle))
     return 0
 
 

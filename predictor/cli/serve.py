@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from predictor import logs
+from predictor.cli.arguments import examples
 from predictor.settings import add_flags, read_settings
 
 EPILOG = """
@@ -23,9 +24,7 @@ def add(commands: Any) -> None:
         "serve",
         help="serve a model over REST and gRPC",
         description="Serve an embedding model: V2 (REST, gRPC), V1, OpenAI, TEI and Cohere.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        **examples(EPILOG),
     )
     add_flags(parser)
     parser.set_defaults(run=run)

@@ -17,7 +17,7 @@ from threading import Lock
 from typing import TypeVar
 
 from predictor.engine.engine import Engine, Rows
-from predictor.engine.proving import group_by_length
+from predictor.engine.proving import in_batches
 
 # Does one piece of work and says how large it was.
 Work = Callable[[], float]
@@ -103,9 +103,9 @@ def interleave(
 
 def batches_of(rows: Rows, budget: int) -> list[Rows]:
     """Rows of like length in batches of at most `budget` tokens, long and short ones mixed."""
-    groups = group_by_length([len(row) for row in rows], budget)
-    random.Random(0).shuffle(groups)
-    return [[rows[index] for index in group] for group in groups]
+    batches: list[Rows] = [*in_batches(rows, budget)]
+    random.Random(0).shuffle(batches)
+    return batches
 
 
 def embedding(engine: Engine, batches: Sequence[Rows], *, wide: bool = False) -> Work:

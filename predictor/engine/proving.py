@@ -25,10 +25,21 @@ def group_by_length(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return groups
 
 
+def in_batches(rows: Sequence[Sequence[int]], budget: int) -> list[list[Sequence[int]]]:
+    """Rows in batches of like length, each of at most `budget` tokens (or one row)."""
+    groups = group_by_length([len(row) for row in rows], budget)
+    return [[rows[index] for index in group] for group in groups]
+
+
+def alone(engine: Engine, rows: Sequence[Sequence[int]]) -> FloatRows:
+    """Normalised vectors `[N, dim]` of the rows, run one by one (wide)."""
+    return finish(np.concatenate([engine.run([row], wide=True) for row in rows]), None, True)
+
+
 def alone_and_batched(engine: Engine, rows: Sequence[Sequence[int]]) -> tuple[FloatRows, FloatRows]:
     """Normalised vectors `[N, dim]` of the rows run one by one (wide), and in batches (narrow)."""
-    alone = np.concatenate([engine.run([row], wide=True) for row in rows])
-    batched = np.empty_like(alone)
+    by_itself = alone(engine, rows)
+    batched = np.empty_like(by_itself)
     for group in group_by_length(list(map(len, rows)), BUDGET):
         batched[group] = engine.run([rows[index] for index in group])
-    return finish(alone, None, True), finish(batched, None, True)
+    return by_itself, finish(batched, None, True)

@@ -103,18 +103,11 @@ class Graph:
 
     def op(self, kind: str, inputs: Sequence[str], *, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output and return the output's name."""
-        return self.ops(kind, inputs, 1, domain=domain, **attributes)[0]
-
-    def ops(
-        self, kind: str, inputs: Sequence[str], count: int, *, domain: str = "", **attributes: Any
-    ) -> list[str]:
-        """Add a node with `count` outputs and return their names."""
         name = f"{kind}_{len(self._nodes)}"
-        outputs = [name, *(f"{name}.{index}" for index in range(1, count))]
         self._nodes.append(
-            helper.make_node(kind, list(inputs), outputs, name=name, domain=domain, **attributes)
+            helper.make_node(kind, list(inputs), [name], name=name, domain=domain, **attributes)
         )
-        return outputs
+        return name
 
     def once(self, name: str, kind: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Add a node of this name unless it is there: for what all layers share."""
@@ -149,16 +142,11 @@ class Graph:
             [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["B", dimensions])],
             list(self._initializers.values()),
         )
-        save_model(graph, path)
+        model = helper.make_model(
+            graph,
+            producer_name="predictor",
+            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)],
+            ir_version=IR_VERSION,
+        )
+        onnx.save(model, str(path))
         return tuple(self._tables)
-
-
-def save_model(graph: Any, path: Path) -> None:
-    """Write a graph with the opsets that all our graphs have."""
-    model = helper.make_model(
-        graph,
-        producer_name="predictor",
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)],
-        ir_version=IR_VERSION,
-    )
-    onnx.save(model, str(path))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from predictor.engine.anatomy import HEAD_PREFIX
 from predictor.errors import BadModel
 from predictor.export.graph import BOOL, INT32, Graph
 from predictor.export.layers import activation
@@ -75,13 +76,13 @@ def add_head(
         BadModel: a module's weights are missing or it has a setting that is not supported.
     """
     for number, module in enumerate(modules):
-        place = folder / module.folder
+        place, name = folder / module.folder, f"{HEAD_PREFIX}{number}"
         if module.kind == "Normalize":
             x = graph.op("LpNormalization", [x], axis=-1, p=2)
         elif module.kind == "LayerNorm":
-            x = _layer_norm(graph, x, place, f"head.{number}", width)
+            x = _layer_norm(graph, x, place, name, width)
         else:
-            x, width = _dense(graph, x, place, f"head.{number}", width)
+            x, width = _dense(graph, x, place, name, width)
     return x, width
 
 

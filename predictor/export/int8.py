@@ -42,7 +42,7 @@ def write_int8(
     file: OnnxFile,
     activations: dict[str, Activation],
     path: Path,
-    advance: Callable[[], None],
+    advance: Callable[[], object],
 ) -> None:
     """Write the 8-bit graph of a float32 graph at `path`, its weights beside it.
 
@@ -51,19 +51,18 @@ def write_int8(
     groups: dict[str, list[Linear]] = {}
     for linear in file.linears():
         groups.setdefault(linear.x, []).append(linear)
+    makers = {x: _foldable(file, x, groups) for x in groups}
     scaled_outputs: dict[str, FloatArray] = {}
     chosen: dict[str, Quantized] = {}
     for x, group in groups.items():
         chosen[x] = quantize(activations.pop(x), [file.array(one.weight) for one in group])
-        maker = _foldable(file, x, groups)
-        if maker is not None:
+        if (maker := makers[x]) is not None:
             scaled_outputs[maker] = np.float32(1) / chosen[x].smooth
         advance()
     with DataFile(path.with_name(path.name + ".data")) as data:
         rewrite = _Rewrite(data)
         for x, group in groups.items():
-            folded = _foldable(file, x, groups) is not None
-            _replace(rewrite, file, group, chosen[x], folded, scaled_outputs)
+            _replace(rewrite, file, group, chosen[x], makers[x] is not None, scaled_outputs)
     nodes = [new for node in file.nodes for new in rewrite.nodes.get(node.name, [node])]
     file.rewritten(nodes, rewrite.dropped, rewrite.added, path)
 

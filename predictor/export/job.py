@@ -20,12 +20,12 @@ from predictor.engine.bundle import (
     TOKENIZER,
     UNREADABLE,
     Bundle,
-    Variant,
     VariantName,
     vectors_key,
 )
 from predictor.engine.engine import OnnxEngine
-from predictor.engine.proving import alone_and_batched
+from predictor.engine.pooling import finish
+from predictor.engine.proving import alone, alone_and_batched
 from predictor.engine.tokenizer import Tokenizer
 from predictor.errors import BadModel, BadSetting
 from predictor.export import convert, corpus, with_torch
@@ -106,10 +106,10 @@ def export(acquired: Acquired, model: Path, wishes: Wishes, progress: Progress) 
 
 
 def _float32(source: Source, folder: Path) -> Bundle:
-    digest_files = source.weights
-    if not digest_files:
+    weights = source.weights
+    if not weights:
         raise BadModel(f"{source.transformer}: has no weights (model.safetensors)")
-    digest = convert.digest_of(source, digest_files)
+    digest = convert.digest_of(source, weights)
     if convert.can_convert(source):
         return convert.write_fp32(source, digest, folder)
     return with_torch.write_padded(source, digest, folder)
@@ -135,20 +135,20 @@ def _prove_float32(
     rows = tokenizer.encode(texts).ids
     engine = OnnxEngine(folder, bundle, threads=wishes.threads)
     with progress.step(f"fp32: running {len(texts)} texts alone and in batches"):
-        alone, batched = alone_and_batched(engine, rows)
+        by_itself, batched = alone_and_batched(engine, rows)
     kind: Reference = "file"
     expected = given
     if given is None:
         kind, expected = _original(source, texts, wishes, progress)
     proof = prove(
-        alone,
+        by_itself,
         batched,
         batched if expected is None else expected,
         reference=kind,
         limits=FP32_LIMITS,
         tolerance=convert.TOLERANCE,
     )
-    bench = Bench(source, folder, tokenizer, rows, alone, wishes.threads, progress)
+    bench = Bench(source, folder, tokenizer, rows, by_itself, wishes.threads, progress)
     return convert.with_proof(bundle, proof), bench
 
 
@@ -185,27 +185,21 @@ def _reference_file(path: Path | None) -> tuple[list[str], FloatRows | None]:
         raise BadModel(
             f"--reference {path}: {len(texts)} texts, vectors of shape {list(vectors.shape)}"
         )
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return texts, vectors / np.maximum(lengths, np.float32(1e-12))
+    return texts, finish(vectors, None, True)
 
 
-def _write_canonical(bundle: Bundle, bench: Bench, advance: Callable[[], None]) -> None:
-    """The canonical texts, and each variant's vectors of them."""
+def _write_canonical(bundle: Bundle, bench: Bench, advance: Callable[[], object]) -> None:
+    """The canonical texts, and each variant's vectors of them.
+
+    A variant that needs a GPU has to come near what float32 gives.
+    """
     rows = bench.tokenizer.encode(CANONICAL_TEXTS).ids
     arrays: dict[str, Any] = {"texts": np.array(CANONICAL_TEXTS)}
     for name, variant in bundle.variants.items():
-        runnable = bundle if _runs_here(variant) else _with_fp32_graph(bundle, name)
-        engine = OnnxEngine(bench.folder, runnable, threads=bench.threads, variant=name)
-        arrays[vectors_key(name)] = alone_and_batched(engine, rows)[0]
+        if variant.device == "cuda":
+            arrays[vectors_key(name)] = arrays[vectors_key(FP32)]
+        else:
+            engine = OnnxEngine(bench.folder, bundle, threads=bench.threads, variant=name)
+            arrays[vectors_key(name)] = alone(engine, rows)
         advance()
     np.savez(bench.folder / CANONICAL, **arrays)
-
-
-def _runs_here(variant: Variant) -> bool:
-    return variant.device != "cuda"
-
-
-def _with_fp32_graph(bundle: Bundle, name: VariantName) -> Bundle:
-    """For a variant that needs a GPU: what float32 gives is what it has to come near."""
-    graph = bundle.variant(FP32)
-    return msgspec.structs.replace(bundle, variants={**bundle.variants, name: graph})

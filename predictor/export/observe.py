@@ -7,7 +7,6 @@ import numpy as np
 
 from predictor.engine.bundle import Bundle
 from predictor.engine.packing import pack
-from predictor.engine.proving import BUDGET, group_by_length
 from predictor.engine.session import Session
 from predictor.export.onnx_file import OnnxFile
 from predictor.export.smooth import Activation
@@ -60,7 +59,7 @@ def observe(
     bundle: Bundle,
     batches: Sequence[Sequence[Sequence[int]]],
     threads: int,
-    advance: Callable[[], None],
+    advance: Callable[[], object],
 ) -> dict[str, Activation]:
     """Run batches of calibration rows; an `Activation` by the name of the value."""
     names = list(dict.fromkeys(linear.x for linear in file.linears()))
@@ -96,9 +95,3 @@ def _run(
             pad_id=bundle.pad_id,
         )
         yield session.run_all(names, feed)
-
-
-def in_batches(rows: Sequence[Sequence[int]]) -> list[list[Sequence[int]]]:
-    """Rows in batches of like length."""
-    groups = group_by_length([len(row) for row in rows], BUDGET)
-    return [[rows[index] for index in group] for group in groups]

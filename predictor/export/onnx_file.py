@@ -13,10 +13,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from predictor.engine.anatomy import HEAD_PREFIX
 from predictor.export.weights import FloatArray
-
-# Weights of the modules after pooling stay float32: they are small, and every error there counts.
-HEAD_PREFIX = "head."
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,10 @@ class OnnxFile:
         return 4 * int(np.prod(tensor.dims)) if tensor is not None else 0
 
     def linears(self) -> Iterator[Linear]:
-        """The encoder's linear layers, in the order of the graph."""
+        """The encoder's linear layers, in the order of the graph.
+
+        Those of the modules after pooling stay float32: they are small, and every error counts.
+        """
         for node in self.nodes:
             if node.op_type not in ("Gemm", "MatMul") or node.input[1] not in self._tensors:
                 continue

@@ -9,14 +9,14 @@ import numpy as np
 
 from predictor.engine.bundle import FP32, Bundle, Proof, Variant, VariantName
 from predictor.engine.engine import OnnxEngine
-from predictor.engine.proving import alone_and_batched
+from predictor.engine.proving import BUDGET, alone_and_batched, in_batches
 from predictor.engine.tokenizer import Tokenizer
 from predictor.errors import BadModel, BadSetting
 from predictor.export import corpus, proof
 from predictor.export.build import build
 from predictor.export.convert import can_convert, unproven
 from predictor.export.int8 import write_int8
-from predictor.export.observe import in_batches, observe
+from predictor.export.observe import observe
 from predictor.export.onnx_file import OnnxFile
 from predictor.export.source import Source
 from predictor.export.weight_only import write_weight_only
@@ -78,7 +78,7 @@ def add_variant(bundle: Bundle, name: VariantName, bench: Bench) -> Bundle:
 
 def _int8(bundle: Bundle, bench: Bench) -> Variant:
     file = OnnxFile(bench.folder / bundle.variant(FP32).graph)
-    batches = in_batches(bench.tokenizer.encode(corpus.calibration()).ids)
+    batches = in_batches(bench.tokenizer.encode(corpus.calibration()).ids, BUDGET)
     with bench.progress.step("int8: calibrating", len(batches)) as advance:
         seen = observe(file, bundle, batches, bench.threads, advance)
     path = bench.folder / graph_of("int8")

@@ -33,7 +33,7 @@ def blocks(rows: FloatArray) -> tuple[npt.NDArray[np.uint8], FloatArray]:
     return integers, scales.astype(np.float32)
 
 
-def write_weight_only(file: OnnxFile, path: Path, advance: Callable[[], None]) -> None:
+def write_weight_only(file: OnnxFile, path: Path, advance: Callable[[], object]) -> None:
     """Write the graph at `path`, its weights beside it."""
     linears = {linear.node.name: linear for linear in file.linears()}
     nodes: list[Any] = []

@@ -21,8 +21,9 @@ from predictor.engine.bundle import FP32, TOKENIZER, Bundle
 from predictor.engine.engine import KNOWN_INPUTS as PADDED_INPUTS
 from predictor.errors import BadModel
 from predictor.export import convert
+from predictor.export.modules import POOLINGS
 from predictor.export.source import Source
-from predictor.types import FloatRows, Pooling
+from predictor.types import FloatRows
 
 logger = logging.getLogger(__name__)
 
@@ -85,14 +86,7 @@ def load_original(source: Source, **model_options: str) -> Any:
     return model.eval()
 
 
-SENTENCE_TRANSFORMERS = {
-    Pooling.CLS: "cls",
-    Pooling.MEAN: "mean",
-    Pooling.MAX: "max",
-    Pooling.LAST_TOKEN: "lasttoken",
-    Pooling.WEIGHTED_MEAN: "weightedmean",
-    Pooling.MEAN_SQRT_LEN: "mean_sqrt_len_tokens",
-}
+SENTENCE_TRANSFORMERS = {pooling: name for name, pooling in POOLINGS.items()}
 
 
 def original_vectors(model: Any, texts: Sequence[str], advance: Callable[[], object]) -> FloatRows:

@@ -16,12 +16,13 @@ from predictor.engine.bundle import Bundle, read_bundle
 from predictor.engine.engine import OnnxEngine
 from predictor.engine.packing import pack
 from predictor.engine.pooling import finish
+from predictor.engine.proving import BUDGET, in_batches
 from predictor.engine.session import Session
 from predictor.engine.tokenizer import Tokenizer
 from predictor.export import corpus
 from predictor.export.convert import convert_cached
 from predictor.export.int8 import write_int8
-from predictor.export.observe import OBSERVED, in_batches, observe
+from predictor.export.observe import OBSERVED, observe
 from predictor.export.onnx_file import OnnxFile
 from predictor.export.rounding import LARGEST, LARGEST_PAIR
 from predictor.export.smooth import Activation, Quantized, quantize
@@ -62,7 +63,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     tokenizer = Tokenizer(version / "tokenizer.json", bundle.max_length)
     rows = tokenizer.encode(corpus.calibration()[:TEXTS]).ids
     file = OnnxFile(version / "model.onnx")
-    seen = observe(file, bundle, in_batches(rows), 1, lambda: None)
+    seen = observe(file, bundle, in_batches(rows, BUDGET), 1, lambda: None)
     path = version / "model.int8.onnx"
     write_int8(file, dict(seen), path, lambda: None)
     return Model(request.param, file, bundle, rows, seen, path)
@@ -70,7 +71,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def test_every_row_is_in_one_batch_of_rows_of_like_length() -> None:
     rows = [[1] * (1 + 37 * i % 500) for i in range(200)]
-    batches = in_batches(rows)
+    batches = in_batches(rows, BUDGET)
     assert sorted(len(row) for batch in batches for row in batch) == sorted(map(len, rows))
     ends = [(min(map(len, batch)), max(map(len, batch))) for batch in batches]
     assert all(before[1] <= after[0] for before, after in pairwise(ends))
