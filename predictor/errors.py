@@ -75,6 +75,26 @@ class TooManyRequests(Overloaded):
     rejection = "too_many_requests"
 
 
+class RateLimited(Overloaded):
+    """The caller's API key has used up its requests or tokens; others are still served."""
+
+    rejection = "rate_limited"
+
+
+class Unauthorized(PredictorError):
+    """No key or token, or one that is not known."""
+
+    code = "unauthorized"
+    rejection = "unauthorized"
+
+
+class Forbidden(PredictorError):
+    """The key is known, and may not do this."""
+
+    code = "forbidden"
+    rejection = "forbidden"
+
+
 class DeadlineExceeded(PredictorError):
     """The request's own time limit passed before its rows were computed."""
 

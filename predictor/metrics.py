@@ -58,10 +58,49 @@ MODEL_INFO = Gauge(
     "predictor_model_info", "1 for each model version that is served",
     (*MODEL, "revision", "variant"),
 )  # fmt: skip
+MODEL_READY = Gauge("predictor_model_ready", "1 for a version that answers requests, else 0", MODEL)
+MODEL_FAILED = Gauge(
+    "predictor_model_failed", "1 for a version that may not go live, by reason", (*MODEL, "reason")
+)
+MODEL_LOADS = Counter(
+    "predictor_model_loads", "Attempts to put a version live by outcome: ready, or the reason",
+    ("model", "outcome"),
+)  # fmt: skip
+MODEL_LOAD_SECONDS = Histogram(
+    "predictor_model_load_seconds", "Time from reading a version to its going live", ("model",),
+    buckets=(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+)  # fmt: skip
+REPOSITORY_POLLS = Counter(
+    "predictor_repository_polls", "Looks at the repository; outcome ok or error", ("outcome",)
+)
+CACHE_HITS = Counter(
+    "predictor_cache_hits", "Rows answered from the cache; tier memory, redis, or flight (another "
+    "request was computing the same row)", (*MODEL, "tier"),
+)  # fmt: skip
+CACHE_MISSES = Counter("predictor_cache_misses", "Rows that had to be computed", MODEL)
+CACHE_SAVED_TOKENS = Counter(
+    "predictor_cache_saved_tokens", "Tokens that did not have to be computed", MODEL
+)
+CACHE_BYTES = Gauge("predictor_cache_bytes", "Memory held by cached rows")
+CACHE_ROWS = Gauge("predictor_cache_rows", "Cached rows")
+CACHE_EVICTIONS = Counter(
+    "predictor_cache_evictions", "Rows that left the cache by cause: size, expired, flushed",
+    ("cause",),
+)  # fmt: skip
+REDIS_SECONDS = Histogram(
+    "predictor_cache_redis_seconds", "Time of one round trip to Redis", ("operation",),
+    buckets=SECONDS,
+)  # fmt: skip
+REDIS_FAILURES = Counter(
+    "predictor_cache_redis_failures", "Round trips or rows that gave nothing: timeout, "
+    "connection, garbage, dropped (the queue of writes was full)", ("reason",),
+)  # fmt: skip
+REDIS_OPEN = Gauge("predictor_cache_redis_open", "1 while the circuit is open: Redis is not asked")
 BUILD_INFO = Gauge("predictor_build_info", "1", ("version", "python", "onnxruntime", "kserve"))
 
 REJECTION_REASONS = (
     "queue_full", "too_many_requests", "not_ready", "deadline", "client_gone",
+    "rate_limited", "unauthorized", "forbidden",
 )  # fmt: skip
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 

@@ -89,6 +89,91 @@ class ModelSettings:
 
 
 @dataclass(frozen=True)
+class RepositorySettings:
+    """Which versions are served, and how changes are found."""
+
+    version_policy: str = setting(
+        "latest:1",
+        "versions to serve: latest:N, all or specific:1,3; for one model after ';': "
+        "latest:1; minilm=specific:1,3",
+    )
+    default_model: str = setting(
+        "",
+        "model of requests that name none (TEI); empty: the only one, or the one of --model_name",
+    )
+    poll_interval: float = setting(
+        0.0,
+        "seconds between looks for new, changed and removed versions; 0: only SIGHUP and the "
+        "repository API, as under KServe the model never changes",
+        minimum=0,
+    )
+    memory_limit_mb: int = setting(
+        0,
+        "memory of the process that a version to be loaded must fit into, MiB; 0: 90 % of the "
+        "cgroup's limit, so that loading never gets the process killed",
+        minimum=0,
+    )
+    warm_versions: int = setting(
+        1,
+        "versions kept loaded after they were replaced, the last used first, as far as memory "
+        "allows; one makes the way back instant",
+        minimum=0,
+    )
+    pin_versions: str = setting("", "versions that stay loaded once they were: m:1,other:3")
+    model_uri: str = setting(
+        "",
+        "fetch the model or repository from here (s3://, gs://, hf://, https://, ...) instead of "
+        "--model-dir; needs '.[storage]'. Under KServe use storageUri",
+    )
+    download_timeout_s: float = setting(
+        600.0, "a fetch of --model-uri that takes longer is stopped, seconds", minimum=1
+    )
+
+
+@dataclass(frozen=True)
+class CacheSettings:
+    """The cache of embeddings, by what is run: bundle, variant and token ids."""
+
+    cache_mb: float = setting(
+        64.0,
+        "memory for cached vectors, MiB; about 40 000 of 384 dimensions; 0: no cache",
+        minimum=0,
+    )
+    cache_ttl_s: float = setting(
+        0.0, "seconds a vector is kept; 0: until evicted, as it is never wrong", minimum=0
+    )
+    cache_dtype: str = setting(
+        "fp32", "fp16 holds twice as many, cosine 0.9999999 to the same", choices=("fp32", "fp16")
+    )
+    cache_redis_url: str = setting(
+        "", "second tier that pods share: redis://, rediss:// or unix://; empty: none"
+    )
+    cache_redis_timeout_ms: float = setting(
+        5.0,
+        "most that a request waits for Redis, ms; a short text is computed in less",
+        minimum=0.1,
+    )
+    cache_redis_ttl_s: int = setting(
+        604_800, "seconds a vector is kept in Redis; a week", minimum=1
+    )
+
+
+@dataclass(frozen=True)
+class AccessSettings:
+    """Who may ask, and who may change what is served."""
+
+    api_keys_file: str = setting(
+        "", "file of hashed API keys with their limits, reloaded when it changes; empty: open"
+    )
+    admin_token_file: str = setting(
+        "", "file with the token for load, unload, flush and log level; empty: no admin routes here"
+    )
+    admin_port: int = setting(
+        0, "serve the admin routes on this port of 127.0.0.1 too; 0: not", minimum=0, maximum=65535
+    )
+
+
+@dataclass(frozen=True)
 class RequestSettings:
     """What one request may ask for."""
 
@@ -191,12 +276,18 @@ class Settings:
     request: RequestSettings = dataclasses.field(default_factory=RequestSettings)
     batching: BatchingSettings = dataclasses.field(default_factory=BatchingSettings)
     server: ServerSettings = dataclasses.field(default_factory=ServerSettings)
+    repository: RepositorySettings = dataclasses.field(default_factory=RepositorySettings)
+    cache: CacheSettings = dataclasses.field(default_factory=CacheSettings)
+    access: AccessSettings = dataclasses.field(default_factory=AccessSettings)
 
 
 GROUPS = {
     "model": ModelSettings,
+    "repository": RepositorySettings,
     "request": RequestSettings,
     "batching": BatchingSettings,
+    "cache": CacheSettings,
+    "access": AccessSettings,
     "server": ServerSettings,
 }
 

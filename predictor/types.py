@@ -1,5 +1,6 @@
 """The one request type that every protocol decodes to, and what comes back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Literal
@@ -48,6 +49,8 @@ class EmbedRequest:
     """A decoded request. `None` means: as the model or the server is configured.
 
     input_type: Cohere's name of what the texts are for; mapped to one of the model's prompts.
+    cache: whether rows may come from the cache and go into it.
+    spend: told the number of tokens before they are run; raises RateLimited.
     """
 
     inputs: Inputs
@@ -64,6 +67,8 @@ class EmbedRequest:
     timeout_s: float | None = None
     output_types: tuple[OutputType, ...] = (OutputType.FLOAT,)
     request_id: str = ""
+    cache: bool = True
+    spend: Callable[[int], None] | None = None
 
 
 @dataclass(slots=True)

@@ -114,13 +114,18 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def revision(self) -> str:
-        """First 12 hex digits of the bundle's digest: the same model anywhere, or not.
+        """First 12 hex digits of the bundle's digest."""
+        return self.digest[:12]
+
+    @property
+    def digest(self) -> str:
+        """Hex sha256 of all that makes the vectors: the same model anywhere, or not.
 
         The canonical vectors do not count: their last bits depend on the CPU that made them.
         """
         files = {name: digest for name, digest in self.files.items() if name != CANONICAL}
         listing = "\n".join(f"{name} {digest}" for name, digest in sorted(files.items()))
-        return hashlib.sha256(f"{self.source_digest}\n{listing}".encode()).hexdigest()[:12]
+        return hashlib.sha256(f"{self.source_digest}\n{listing}".encode()).hexdigest()
 
     def variant(self, name: VariantName) -> Variant:
         """Raises BadModel if the bundle has no such variant."""

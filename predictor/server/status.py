@@ -15,6 +15,8 @@ _HTTP = {
     "input_too_long": 400,
     "batch_too_large": 400,
     "body_too_large": 413,
+    "unauthorized": 401,
+    "forbidden": 403,
     "model_not_found": 404,
     "route_not_found": 404,
     "method_not_allowed": 405,
@@ -29,6 +31,8 @@ _HTTP = {
 
 _GRPC = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     405: grpc.StatusCode.UNIMPLEMENTED,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
