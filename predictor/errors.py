@@ -76,9 +76,13 @@ class TooManyRequests(Overloaded):
 
 
 class RateLimited(Overloaded):
-    """The caller's API key has used up its requests or tokens; others are still served."""
+    """The caller's API key has used up its requests or tokens; others are still served.
+
+    headers: what is left of the limits, as `Caller.headers` has it.
+    """
 
     rejection = "rate_limited"
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Unauthorized(PredictorError):
@@ -127,9 +131,37 @@ class ClientGone(PredictorError):
 
 
 class BadModel(PredictorError):
-    """A model directory cannot be served: missing, corrupt, unsupported or out of tolerance."""
+    """A model directory cannot be served: missing, corrupt, unsupported or out of tolerance.
+
+    reason: the word for it in metrics and states.
+    """
 
     code = "bad_model"
+    reason: ClassVar[str] = "invalid"
+
+
+class IncompleteModel(BadModel):
+    """A file is missing or is not (yet) the one that the manifest lists."""
+
+    reason = "incomplete"
+
+
+class WrongVectors(BadModel):
+    """The model does not give its own canonical vectors here."""
+
+    reason = "vectors"
+
+
+class NoMemory(BadModel):
+    """The version does not fit into the memory limit beside what is loaded."""
+
+    reason = "memory"
+
+
+class OtherDimensions(BadModel):
+    """The version's vectors do not go with those that the model has given so far."""
+
+    reason = "dimensions"
 
 
 class BadSetting(PredictorError):

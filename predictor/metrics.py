@@ -4,7 +4,6 @@ Registered at import, so a scrape before the first request shows them; label set
 model and version are the server's own names, never the client's text.
 """
 
-from functools import cache
 from typing import get_args
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -60,7 +59,7 @@ MODEL_INFO = Gauge(
 )  # fmt: skip
 MODEL_READY = Gauge("predictor_model_ready", "1 for a version that answers requests, else 0", MODEL)
 MODEL_FAILED = Gauge(
-    "predictor_model_failed", "1 for a version that may not go live, by reason", (*MODEL, "reason")
+    "predictor_model_failed", "1 for a version that should be served and may not", MODEL
 )
 MODEL_LOADS = Counter(
     "predictor_model_loads", "Attempts to put a version live by outcome: ready, or the reason",
@@ -96,13 +95,30 @@ REDIS_FAILURES = Counter(
     "connection, garbage, dropped (the queue of writes was full)", ("reason",),
 )  # fmt: skip
 REDIS_OPEN = Gauge("predictor_cache_redis_open", "1 while the circuit is open: Redis is not asked")
+for _outcome in ("ok", "error"):
+    REPOSITORY_POLLS.labels(_outcome)
+for _cause in ("size", "expired", "flushed"):
+    CACHE_EVICTIONS.labels(_cause)
+for _operation in ("get", "set"):
+    REDIS_SECONDS.labels(_operation)
+for _reason in ("timeout", "connection", "garbage", "dropped"):
+    REDIS_FAILURES.labels(_reason)
 BUILD_INFO = Gauge("predictor_build_info", "1", ("version", "python", "onnxruntime", "kserve"))
 
 REJECTION_REASONS = (
     "queue_full", "too_many_requests", "not_ready", "deadline", "client_gone",
     "rate_limited", "unauthorized", "forbidden",
 )  # fmt: skip
+CACHE_TIERS = ("memory", "redis", "flight")
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+
+
+# Everything that has a series a version, to be removed when the version is unloaded.
+_OF_MODELS = (
+    TOKENIZE_SECONDS, QUEUE_SECONDS, RUN_SECONDS, QUEUE_TOKENS, QUEUE_ROWS, BATCH_TOKENS,
+    BATCH_ROWS, PADDING_RATIO, BATCHES, INPUTS, TOKENS, TRUNCATED, REJECTED, ENGINE_RESTARTS,
+    REQUESTS, REQUEST_SECONDS, CACHE_HITS, CACHE_MISSES, CACHE_SAVED_TOKENS,
+)  # fmt: skip
 
 
 class ModelMetrics:
@@ -125,24 +141,48 @@ class ModelMetrics:
         self.narrow = BATCHES.labels(*labels, "narrow")
         self.inputs = {lane: INPUTS.labels(*labels, lane.name.lower()) for lane in Lane}
         self.tokens = {lane: TOKENS.labels(*labels, lane.name.lower()) for lane in Lane}
-        self.rejected = {why: REJECTED.labels(*labels, why) for why in REJECTION_REASONS}
+        self.cache_misses = CACHE_MISSES.labels(*labels)
+        self.cache_saved_tokens = CACHE_SAVED_TOKENS.labels(*labels)
+        self.cache_hits = {tier: CACHE_HITS.labels(*labels, tier) for tier in CACHE_TIERS}
+        for reason in REJECTION_REASONS:
+            REJECTED.labels(*labels, reason)
         for protocol in PROTOCOLS:
-            request_series(protocol, model, version, "200")
+            _request_series(protocol, model, version, "200")
+
+    def remove(self) -> None:
+        """Forget the version: its series would otherwise stay for ever, and hold its engine."""
+        ours = {"model": self.model, "version": self.version}
+        for metric in _OF_MODELS:
+            metric.remove_by_labels(ours)
+        for key in [key for key in _series if key[1:3] == (self.model, self.version)]:
+            del _series[key]
 
 
-@cache
-def request_series(
+# protocol, model, version, code: bounded by what is loaded.
+_series: dict[tuple[Protocol, str, str, str], tuple[Counter, Histogram]] = {}
+
+
+def _request_series(
     protocol: Protocol, model: str, version: str, code: str
 ) -> tuple[Counter, Histogram]:
-    """Counter and histogram of one kind of answer; unbounded cache of bounded labels."""
-    labels = (protocol, model, version)
-    return REQUESTS.labels(*labels, code), REQUEST_SECONDS.labels(*labels)
+    """Counter and histogram of one kind of answer."""
+    key = (protocol, model, version, code)
+    found = _series.get(key)
+    if found is None:
+        found = REQUESTS.labels(*key), REQUEST_SECONDS.labels(*key[:3])
+        _series[key] = found
+    return found
 
 
 def observe_request(
     protocol: Protocol, model: str, version: str, code: int, seconds: float
 ) -> None:
     """Count one answered request: the only place where requests are counted."""
-    counter, histogram = request_series(protocol, model, version, str(code))
+    counter, histogram = _request_series(protocol, model, version, str(code))
     counter.inc()
     histogram.observe(seconds)
+
+
+def count_rejection(model: str, version: str, reason: str) -> None:
+    """Count a request that was refused; model and version are empty where it named none."""
+    REJECTED.labels(model, version, reason).inc()

@@ -81,5 +81,13 @@ class Server:
 
 
 def model_flags(model_dir: Path, cache_dir: Path) -> list[str]:
-    """Flags to serve that model as `minilm`."""
-    return [f"--model-dir={model_dir}", f"--cache-dir={cache_dir}", "--model_name=minilm"]
+    """Flags to serve that model as `minilm`, without the cache of vectors.
+
+    Most tests ask the same again and mean that it is run again.
+    """
+    return [
+        f"--model-dir={model_dir}",
+        f"--cache-dir={cache_dir}",
+        "--model_name=minilm",
+        "--cache-mb=0",
+    ]

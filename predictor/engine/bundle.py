@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from predictor.errors import BadModel
+from predictor.errors import BadModel, IncompleteModel
 from predictor.types import FloatRows, Pooling
 
 SCHEMA = 2
@@ -168,9 +168,11 @@ def read_bundle(folder: Path) -> Bundle:
         if "/" in name or name.startswith("."):
             raise BadModel(f"{manifest}: names a file outside of its folder: {name!r}")
         if not path.is_file():
-            raise BadModel(f"{path}: missing, though {MANIFEST} lists it")
+            raise IncompleteModel(f"{path}: missing, though {MANIFEST} lists it")
         if sha256(path) != digest:
-            raise BadModel(f"{path}: differs from the digest in {MANIFEST}: damaged or replaced")
+            raise IncompleteModel(
+                f"{path}: differs from the digest in {MANIFEST}: damaged, replaced or not all here"
+            )
     return bundle
 
 

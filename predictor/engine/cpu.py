@@ -8,8 +8,7 @@ import math
 import os
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup")
-SELF = Path("/proc/self/cgroup")
+from predictor.engine.cgroup import CGROUP, SELF, own_groups
 
 
 def quota_v2(cpu_max: str) -> float | None:
@@ -26,30 +25,10 @@ def quota_v1(quota_us: str, period_us: str) -> float | None:
     return quota / int(period_us) if quota > 0 else None
 
 
-def _own_groups(membership: str, root: Path) -> list[Path]:
-    """Folders of this process's cgroup and its parents, for the v2 tree and v1's `cpu` tree."""
-    folders: list[Path] = []
-    for line in membership.splitlines():
-        number, controllers, path = line.split(":", 2)
-        if number == "0":
-            base = root
-        elif "cpu" in controllers.split(","):
-            base = root / "cpu"
-        else:
-            continue
-        inside = Path(path.lstrip("/"))
-        folders += [base / inside, *(base / parent for parent in inside.parents)]
-    return folders
-
-
 def cgroup_limit(root: Path = CGROUP, membership: Path = SELF) -> float | None:
     """The tightest CPU limit (in CPUs) on the way from this process's cgroup to the root."""
     limits: list[float] = []
-    try:
-        groups = _own_groups(membership.read_text(), root)
-    except (OSError, ValueError):
-        groups = [root, root / "cpu"]
-    for group in groups:
+    for group in own_groups("cpu", root, membership):
         try:
             limit = quota_v2((group / "cpu.max").read_text())
         except (OSError, ValueError):

@@ -69,6 +69,7 @@ def encode_response(options: EmbedBody, result: EmbedResult) -> Encoded:
         "meta": {
             "api_version": {"version": "2"},
             "billed_units": {"input_tokens": result.tokens},
+            "model_version": result.version,
         },
     }
     return Encoded(encode_json(body))

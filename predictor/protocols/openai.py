@@ -51,6 +51,7 @@ def encode_response(options: EncodingFormat, result: EmbedResult) -> Encoded:
             for index, row in enumerate(rows)
         ],
         "model": result.model,
+        "model_version": result.version,
         "usage": {"prompt_tokens": result.tokens, "total_tokens": result.tokens},
     }
     return Encoded(encode_json(body))

@@ -37,7 +37,8 @@ def decode_request(body: bytes) -> Decoded[None]:
 
 def encode_response(options: None, result: EmbedResult) -> Encoded:
     del options
-    return Encoded(encode_json({"predictions": result.vectors}))
+    body = {"predictions": result.vectors, "model_version": result.version}
+    return Encoded(encode_json(body))
 
 
 def encode_error(message: str) -> bytes:

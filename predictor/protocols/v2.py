@@ -33,6 +33,7 @@ class Parameters(msgspec.Struct):
     priority: str | int | None = None
     timeout: int | None = None
     timeout_ms: float | None = None
+    cache: str | bool | None = None
     binary_data_output: bool = False
 
 
@@ -144,6 +145,7 @@ def request_of(texts: list[str], parameters: Parameters) -> EmbedRequest:
         prompt_name=parameters.prompt_name,
         lane=parse_priority(parameters.priority),
         timeout_s=_timeout(parameters),
+        cache=parameters.cache is None or cache_wanted("parameter cache", parameters.cache),
     )
 
 
@@ -160,6 +162,19 @@ def parse_priority(value: str | int | None) -> Lane | None:
     if value in (2, "2", "ingest"):
         return Lane.INGEST
     raise InvalidInput(f"priority {str(value)[:40]!r} is unknown; use query (1) or ingest (2)")
+
+
+def cache_wanted(where: str, value: str | bool) -> bool:
+    """Whether rows may come from the cache: `on` or `off`, or a truth value.
+
+    Raises:
+        InvalidInput: anything else.
+    """
+    if isinstance(value, bool):
+        return value
+    if value.strip().lower() not in ("on", "off"):
+        raise InvalidInput(f"{where} is {value[:40]!r}; it must be on or off")
+    return value.strip().lower() == "on"
 
 
 def _timeout(parameters: Parameters) -> float | None:
@@ -265,10 +280,10 @@ def little_endian(result: EmbedResult) -> bytes:
     return result.vectors.astype(np.dtype("<f4"), copy=False).tobytes()
 
 
-def model_metadata(name: str, version: str, dimensions: int) -> dict[str, Any]:
+def model_metadata(name: str, versions: list[str], dimensions: int) -> dict[str, Any]:
     return {
         "name": name,
-        "versions": [version],
+        "versions": versions,
         "platform": "onnxruntime_onnx",
         "inputs": [{"name": INPUT, "datatype": "BYTES", "shape": [-1]}],
         "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, dimensions]}],

@@ -3,29 +3,31 @@
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
+from typing import Any
 
-from predictor import __version__, repository
+from predictor import __version__
 from predictor.metrics import BUILD_INFO
+from predictor.repository import Repository
 from predictor.settings import Settings
 
 
 def serve(settings: Settings) -> int:
-    """Load the model and serve it until SIGTERM; returns the process's exit code.
+    """Load what is to be served and serve it until SIGTERM; returns the process's exit code.
 
     Raises:
         BadModel, BadSetting: what is wrong, in one sentence.
     """
-    # KServe takes most of a second to import and the model about as long to load: side by side.
+    repository: Repository[Any] = Repository(settings)
+    # KServe takes most of a second to import and a model about as long to load: side by side.
     with ThreadPoolExecutor(1, "load") as loading:
-        loaded = loading.submit(repository.load, settings)
-        from predictor.server.model import EmbeddingModel
+        loaded = loading.submit(repository.preload)
         from predictor.server.model_server import EmbeddingModelServer
 
-        model = EmbeddingModel(loaded.result(), settings)
+        loaded.result()
     BUILD_INFO.labels(
         __version__, platform.python_version(), _version("onnxruntime"), _version("kserve")
     ).set(1)
-    return EmbeddingModelServer(settings).start([model])
+    return EmbeddingModelServer(settings, repository).start()
 
 
 def _version(distribution: str) -> str:

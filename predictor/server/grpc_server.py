@@ -5,17 +5,20 @@ where a client needs a code it can act on, and unloads models for anybody.
 """
 
 import struct
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import grpc
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from predictor.errors import EmptyInput, InvalidInput, PredictorError
+from predictor.access import credential
+from predictor.errors import EmptyInput, InvalidInput, PredictorError, RateLimited
 from predictor.protocols import v2
 from predictor.protocols.wire import Decoded, Encoded
 from predictor.server import metadata
+from predictor.server.admin import Admin
 from predictor.server.headers import request_id_of
-from predictor.server.inference import Call, Inference
+from predictor.server.inference import Answer, Call, Inference, internal_error
 from predictor.server.kserve_sdk import messages, services
 from predictor.server.status import grpc_status, retry_after
 from predictor.settings import Settings
@@ -68,11 +71,13 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "priority": (str, int),
     "timeout": int,
     "timeout_ms": (int, float),
+    "cache": (str, bool),
 }
 
 
 def _is_stray_bool(value: object, wanted: type | tuple[type, ...]) -> bool:
-    return isinstance(value, bool) and wanted is not bool
+    allowed = wanted if isinstance(wanted, tuple) else (wanted,)
+    return isinstance(value, bool) and bool not in allowed
 
 
 def decode_request(message: Any, json_timeout_s: float | None) -> Decoded[None]:
@@ -126,8 +131,8 @@ def response_of(message: Any, result: EmbedResult) -> Any:
 class Servicer(services.GRPCInferenceServiceServicer):  # type: ignore[misc]
     """KServe's GRPCInferenceService on our models."""
 
-    def __init__(self, inference: Inference) -> None:
-        self._inference = inference
+    def __init__(self, inference: Inference, admin: Admin) -> None:
+        self._inference, self._admin = inference, admin
 
     async def ModelInfer(self, request: Any, context: Context) -> Any:
         headers = dict(context.invocation_metadata() or ())
@@ -141,14 +146,16 @@ class Servicer(services.GRPCInferenceServiceServicer):  # type: ignore[misc]
             lane=headers.get("x-priority"),
             model=request.model_name,
             version=request.model_version,
+            credential=credential(headers.get("authorization"), headers.get("x-api-key")),
+            cache=headers.get("x-cache"),
         )
         try:
-            _, result = await self._inference.answer(call)
+            answer = await self._inference.answer(call)
         except PredictorError as error:
             await abort(context, error, request_id)
             raise  # abort has raised already
-        context.set_trailing_metadata(_trailing(result, request_id))
-        return response_of(request, result)
+        context.set_trailing_metadata(_trailing(answer, request_id))
+        return response_of(request, answer.result)
 
     async def ServerLive(self, request: Any, context: Context) -> Any:
         return messages.ServerLiveResponse(live=True)
@@ -158,7 +165,8 @@ class Servicer(services.GRPCInferenceServiceServicer):  # type: ignore[misc]
 
     async def ModelReady(self, request: Any, context: Context) -> Any:
         model = await self._found(context, request.name, request.version)
-        return messages.ModelReadyResponse(ready=self._inference.ready and model.is_healthy)
+        ready = not self._inference.draining and model.is_healthy
+        return messages.ModelReadyResponse(ready=ready)
 
     async def ServerMetadata(self, request: Any, context: Context) -> Any:
         return messages.ServerMetadataResponse(**metadata.server_metadata())
@@ -166,23 +174,54 @@ class Servicer(services.GRPCInferenceServiceServicer):  # type: ignore[misc]
     async def ModelMetadata(self, request: Any, context: Context) -> Any:
         model = await self._found(context, request.name, request.version)
         return messages.ModelMetadataResponse(
-            **metadata.model_metadata(self._inference, model.name, model.version)
+            **metadata.model_metadata(self._inference, model.name, request.version)
         )
 
     async def RepositoryModelLoad(self, request: Any, context: Context) -> Any:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the repository API is not served")
+        name = await self._change(self._admin.load, request, context)
+        return messages.RepositoryModelLoadResponse(model_name=name, isLoaded=True)
 
-    RepositoryModelUnload = RepositoryModelLoad
+    async def RepositoryModelUnload(self, request: Any, context: Context) -> Any:
+        name = await self._change(self._admin.unload, request, context)
+        return messages.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True)
+
+    async def _change(
+        self, action: Callable[[str], Awaitable[None]], request: Any, context: Context
+    ) -> str:
+        """Load or unload a model, `m` or `m:2`, for who has the admin token; its name."""
+        headers = dict(context.invocation_metadata() or ())
+        name = _repository_name(request)
+        try:
+            self._admin.check(credential(headers.get("authorization"), headers.get("x-api-key")))
+            await action(name)
+        except PredictorError as error:
+            await abort(context, error, "")
+        except Exception:
+            await abort(context, internal_error(request_id_of(None, None)), "")
+        return name
 
     async def _found(self, context: Context, name: str, version: str) -> Any:
         try:
-            return self._inference.model(name, version)
+            return self._inference.models.find(name, version)
         except PredictorError as error:
             await abort(context, error, "")
 
 
-def _trailing(result: EmbedResult, request_id: str) -> tuple[tuple[str, str], ...]:
+def _repository_name(request: Any) -> str:
+    """The model of a load or unload; Triton's proto has it in field 2, KServe's in field 1.
+
+    Source: triton common/protobuf/grpc_service.proto, RepositoryModelLoadRequest.
+    """
+    for field in cast(Any, UnknownFieldSet(request)):
+        if field.field_number == 2 and isinstance(field.data, bytes):
+            return field.data.decode("utf-8", "replace")
+    return str(request.model_name)
+
+
+def _trailing(answer: Answer, request_id: str) -> tuple[tuple[str, str], ...]:
+    result = answer.result
     trailing = (
+        *answer.headers,
         ("x-request-id", request_id),
         ("x-model-version", result.version),
         ("x-model-revision", result.revision),
@@ -197,13 +236,15 @@ async def abort(context: Context, error: PredictorError, request_id: str) -> Non
     trailing = [("x-request-id", request_id)] if request_id else []
     if (seconds := retry_after(error)) is not None:
         trailing.append(("retry-after", seconds))
+    if isinstance(error, RateLimited):
+        trailing += error.headers
     await context.abort(grpc_status(error), str(error), tuple(trailing))
 
 
 class GrpcServer:
     """The listener; `start` and `stop` on the loop that serves."""
 
-    def __init__(self, inference: Inference, settings: Settings) -> None:
+    def __init__(self, inference: Inference, admin: Admin, settings: Settings) -> None:
         limit = settings.request.max_body_bytes
         self._settings = settings.server
         self._server = grpc.aio.server(
@@ -213,7 +254,9 @@ class GrpcServer:
                 ("grpc.so_reuseport", 0),
             ]
         )
-        services.add_GRPCInferenceServiceServicer_to_server(Servicer(inference), self._server)
+        services.add_GRPCInferenceServiceServicer_to_server(
+            Servicer(inference, admin), self._server
+        )
 
     async def start(self) -> int:
         """Listen; returns the port.

@@ -9,7 +9,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from predictor.errors import BodyTooLarge, ClientGone, MalformedBody, PredictorError
+from predictor.access import credential
+from predictor.errors import (
+    BodyTooLarge,
+    ClientGone,
+    MalformedBody,
+    PredictorError,
+    RateLimited,
+    Unauthorized,
+)
 from predictor.protocols.wire import JSON, Encoded
 from predictor.server.status import http_status, retry_after
 from predictor.types import Protocol
@@ -42,6 +50,11 @@ class Request:
         """A header by its name in lower case."""
         value = self._headers.get(name)
         return None if value is None else value.decode("latin-1")
+
+    @property
+    def credential(self) -> str | None:
+        """The API key or token that came with it."""
+        return credential(self.header(b"authorization"), self.header(b"x-api-key"))
 
     async def body(self, limit: int) -> bytes:
         """The whole body.
@@ -128,7 +141,11 @@ async def refuse(
         headers.append((b"x-request-id", request_id.encode()))
     if (seconds := retry_after(error)) is not None:
         headers.append((b"retry-after", seconds.encode()))
+    if isinstance(error, RateLimited):
+        headers += [(name.encode(), value.encode()) for name, value in error.headers]
+    if isinstance(error, Unauthorized):
+        headers.append((b"www-authenticate", b"Bearer"))
     # The rest of a body that was not read would be taken for the next request.
-    if closing or isinstance(error, BodyTooLarge):
+    if closing or isinstance(error, (BodyTooLarge, Unauthorized)):
         headers.append((b"connection", b"close"))
     await request.respond(http_status(error, protocol), Encoded(body, JSON), tuple(headers))

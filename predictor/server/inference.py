@@ -11,21 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from predictor.access import Caller, Guard
 from predictor.errors import (
     ClientGone,
     Internal,
-    ModelNotFound,
     NotReady,
     PredictorError,
+    RateLimited,
     TooManyRequests,
 )
-from predictor.metrics import observe_request
+from predictor.metrics import count_rejection, observe_request
+from predictor.protocols.v2 import cache_wanted
 from predictor.protocols.wire import Decoded, Encoded
+from predictor.repository import Answers
 from predictor.server.headers import lane_of
-from predictor.server.kserve_sdk import ModelRepository
 from predictor.server.model import EmbeddingModel
 from predictor.server.status import http_status
-from predictor.types import EmbedResult, Protocol
+from predictor.types import EmbedRequest, EmbedResult, Protocol
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,9 @@ class Call:
 
     request_id: from `X-Request-Id` or `traceparent`, else made here.
     lane: the header `X-Priority` as it came; a parameter of the request goes before it.
-    model, version: from the path; empty where the protocol has none there.
+    model, version: from the path or `X-Model`; empty where the protocol has none there.
+    credential: the API key as it came.
+    cache: the header `X-Cache` as it came; `off` keeps the request out of the cache.
     """
 
     protocol: Protocol
@@ -49,48 +53,49 @@ class Call:
     lane: str | None = None
     model: str = ""
     version: str = ""
+    credential: str | None = None
+    cache: str | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """headers: what the caller's API key has left, as OpenAI's `x-ratelimit-*`."""
+
+    encoded: Encoded
+    result: EmbedResult
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Inference:
-    """Answers calls on the models of KServe's registry while it is open."""
+    """Answers calls on the live versions while it is open."""
 
     def __init__(
-        self, models: ModelRepository, default_model: str, max_concurrent: int, access_log: bool
+        self,
+        models: Answers[EmbeddingModel],
+        guard: Guard,
+        *,
+        max_concurrent: int,
+        access_log: bool,
     ) -> None:
-        self._models, self._default = models, default_model
+        self.models, self.guard = models, guard
         self._max_concurrent, self._access_log = max_concurrent, access_log
         self.in_flight = 0
         self.draining = False
 
     @property
     def ready(self) -> bool:
-        models = self._models.get_models().values()
-        return not self.draining and bool(models) and all(m.is_healthy for m in models)
+        return not self.draining and self.models.is_ready
 
-    def model(self, name: str, version: str = "") -> EmbeddingModel:
-        """The model of that name; the default model for an empty one.
-
-        Raises:
-            ModelNotFound: no such model, or not in that version.
-        """
-        model: EmbeddingModel | None = self._models.get_model(name or self._default)
-        if model is None:
-            served = ", ".join(sorted(self._models.get_models()))
-            raise ModelNotFound(f"model {name[:80]!r} is not served here; served: {served}")
-        if version and version != model.version:
-            raise ModelNotFound(
-                f"model {model.name!r} has no version {version[:80]!r}; served: {model.version}"
-            )
-        return model
-
-    def names(self) -> list[str]:
-        return sorted(self._models.get_models())
-
-    def refused(self, protocol: Protocol, status: int) -> None:
+    def refused(self, protocol: Protocol, error: PredictorError) -> None:
         """Count a request that was refused before its body was read."""
-        observe_request(protocol, "", "", status, 0.0)
+        observe_request(protocol, "", "", http_status(error, protocol), 0.0)
+        self._count_rejection(None, error)
 
-    async def answer(self, call: Call) -> tuple[Encoded, EmbedResult]:
+    def caller(self, credential: str | None) -> Caller | None:
+        """Who sent this key; None: nobody needs one. Raises Unauthorized."""
+        return self.guard.caller(credential, time.monotonic(), time.time())
+
+    async def answer(self, call: Call) -> Answer:
         """Do all of it.
 
         Raises:
@@ -101,16 +106,19 @@ class Inference:
         self.in_flight += 1
         try:
             self._admit()
+            caller = self.caller(call.credential)
             if call.model or call.version:  # a wrong path is 404 before the body is looked at
-                model = self.model(call.model, call.version)
+                model = self.models.find(call.model, call.version)
             decoded = call.decode()
             request = decoded.request
-            request.request_id = call.request_id
-            if request.lane is None:
-                request.lane = lane_of(call.lane)
-            model = model or self.model(request.model)
-            result, _ = await model(request)
-            return call.encode(decoded.options, result), result
+            _take_headers(request, call)
+            model = model or self.models.find(request.model)
+            if caller is None:
+                result, _ = await model(request)
+                return Answer(call.encode(decoded.options, result), result)
+            result = await _answer_for(caller, model, request)
+            headers = caller.headers(time.monotonic())
+            return Answer(call.encode(decoded.options, result), result, headers)
         except PredictorError as error:
             status = http_status(error, call.protocol)
             self._count_rejection(model, error)
@@ -150,7 +158,34 @@ class Inference:
 
     def _count_rejection(self, model: EmbeddingModel | None, error: PredictorError) -> None:
         if error.rejection:
-            (model or self.model("")).metrics.rejected[error.rejection].inc()
+            name, version = (model.name, model.version) if model else ("", "")
+            count_rejection(name, version, error.rejection)
+
+
+async def _answer_for(caller: Caller, model: EmbeddingModel, request: EmbedRequest) -> EmbedResult:
+    """Run a request at the expense of an API key.
+
+    Raises:
+        Forbidden, RateLimited: the key may not.
+    """
+    try:
+        caller.may_use(model.name)
+        caller.take_request(time.monotonic())
+        request.spend = lambda tokens: caller.take_tokens(tokens, time.monotonic())
+        result, _ = await model(request)
+    except RateLimited as error:
+        error.headers = caller.headers(time.monotonic())
+        raise
+    return result
+
+
+def _take_headers(request: EmbedRequest, call: Call) -> None:
+    """What the headers say, where the request itself does not."""
+    request.request_id = call.request_id
+    if request.lane is None:
+        request.lane = lane_of(call.lane)
+    if call.cache is not None:
+        request.cache = request.cache and cache_wanted("header X-Cache", call.cache)
 
 
 def internal_error(request_id: str) -> Internal:

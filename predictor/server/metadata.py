@@ -8,6 +8,7 @@ from predictor.errors import BatchTooLarge
 from predictor.protocols import tei, v2
 from predictor.protocols.wire import Encoded, encode_json
 from predictor.server.inference import Inference
+from predictor.server.model import EmbeddingModel
 from predictor.settings import Settings
 
 _STARTED = int(time.time())
@@ -19,15 +20,43 @@ def server_metadata() -> dict[str, Any]:
 
 def model_metadata(inference: Inference, name: str, version: str) -> dict[str, Any]:
     """V2's model metadata. Raises ModelNotFound."""
-    model = inference.model(name, version)
-    return v2.model_metadata(model.name, model.version, model.loaded.bundle.dimensions)
+    model = inference.models.find(name, version)
+    versions = [version] if version else inference.models.versions(model.name)
+    return v2.model_metadata(model.name, versions, model.loaded.bundle.dimensions)
+
+
+def readiness(inference: Inference, name: str, version: str) -> dict[str, Any]:
+    """Whether the server, or one model, would answer now; and what is not served, and why.
+
+    Raises:
+        ModelNotFound: there is no such model or version.
+        NotReady: there is, and no version of it answers.
+    """
+    unavailable = [
+        {"name": entry.name, "version": entry.version, "reason": entry.reason}
+        for entry in inference.models.problems()
+        if not name or entry.name == name.partition(":")[0]
+    ]
+    if not name:
+        return {"ready": inference.ready, "unavailable": unavailable}
+    model = inference.models.find(name, version)
+    return {
+        "name": model.name,
+        "version": model.version,
+        "ready": not inference.draining and model.is_healthy,
+        "unavailable": unavailable,
+    }
 
 
 def openai_model(inference: Inference, name: str) -> dict[str, Any]:
-    """OpenAI's model object, and KServe V1's readiness in the same answer. Raises ModelNotFound."""
-    model = inference.model(name)
+    """OpenAI's model object, and KServe V1's readiness in the same answer.
+
+    Raises:
+        ModelNotFound, NotReady: nobody answers for that name.
+    """
+    model = inference.models.find(name)
     return {
-        "id": model.name,
+        "id": name,
         "object": "model",
         "created": _STARTED,
         "owned_by": "predictor",
@@ -37,11 +66,17 @@ def openai_model(inference: Inference, name: str) -> dict[str, Any]:
 
 
 def openai_models(inference: Inference) -> dict[str, Any]:
-    names = inference.names()
+    """The models that answer: each by its name, and by `name:version` where several versions do."""
+    models = inference.models
+    ids: list[str] = []
+    for name in models.names():
+        versions = models.versions(name)
+        ids += [name] if versions else []
+        ids += [f"{name}:{version}" for version in versions] if len(versions) > 1 else []
     return {
         "object": "list",
-        "data": [openai_model(inference, name) for name in names],
-        "models": names,
+        "data": [openai_model(inference, name) for name in ids],
+        "models": models.names(),
     }
 
 
@@ -49,9 +84,9 @@ def openai_models(inference: Inference) -> dict[str, Any]:
 TEI_DTYPES = {"fp32": "float32", "fp16": "float16"}
 
 
-def tei_info(inference: Inference, settings: Settings) -> dict[str, Any]:
-    """TEI's /info (router/src/lib.rs, `Info`) for the default model."""
-    model = inference.model("")
+def tei_info(inference: Inference, settings: Settings, name: str) -> dict[str, Any]:
+    """TEI's /info (router/src/lib.rs, `Info`) of one model. Raises ModelNotFound, NotReady."""
+    model = inference.models.find(name)
     bundle = model.loaded.bundle
     return {
         "model_id": model.name,
@@ -72,11 +107,10 @@ def tei_info(inference: Inference, settings: Settings) -> dict[str, Any]:
     }
 
 
-def tokenize(inference: Inference, body: bytes) -> Encoded:
+def tokenize(model: EmbeddingModel, body: bytes) -> Encoded:
     """TEI's /tokenize. Raises InvalidInput (or a subclass)."""
     request = tei.decode_tokenize(body)
-    model = inference.model("")
-    _check_count(inference, len(request.inputs))
+    _check_count(model, len(request.inputs))
     prompt = model.prompt_for(request.prompt_name)
     tokenizer = model.loaded.tokenizer
     return tei.encode_tokenize(
@@ -87,15 +121,15 @@ def tokenize(inference: Inference, body: bytes) -> Encoded:
     )
 
 
-def decode(inference: Inference, body: bytes) -> Encoded:
+def decode(model: EmbeddingModel, body: bytes) -> Encoded:
     """TEI's /decode. Raises InvalidInput (or a subclass)."""
     rows, skip = tei.decode_decode(body)
-    _check_count(inference, len(rows))
-    tokenizer = inference.model("").loaded.tokenizer
+    _check_count(model, len(rows))
+    tokenizer = model.loaded.tokenizer
     return Encoded(encode_json([tokenizer.decode(row, skip_special_tokens=skip) for row in rows]))
 
 
-def _check_count(inference: Inference, count: int) -> None:
-    limit = inference.model("").max_inputs
+def _check_count(model: EmbeddingModel, count: int) -> None:
+    limit = model.max_inputs
     if count > limit:
         raise BatchTooLarge(f"{count} inputs; the limit is {limit} a request")

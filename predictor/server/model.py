@@ -1,17 +1,20 @@
 """The KServe model: preprocess, predict, postprocess. Every protocol goes through these three."""
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from predictor import scheduling
 from predictor.batcher import Batcher
+from predictor.cache import RedisTier, RowCache, VersionCache
 from predictor.engine.pooling import finish
 from predictor.engine.quantize import Quantized, quantize
 from predictor.errors import BadSetting, BatchTooLarge, EmptyInput, InvalidInput, NotReady
-from predictor.metrics import MODEL_INFO, ModelMetrics
+from predictor.metrics import ModelMetrics
 from predictor.repository import LoadedModel
 from predictor.server.kserve_sdk import InferenceVerb, Model
 from predictor.settings import Settings
@@ -19,6 +22,8 @@ from predictor.types import EmbedRequest, EmbedResult, FloatRows, OutputType, To
 
 # Characters that are tokenised on the event loop: about 0.5 ms at most.
 INLINE_CHARACTERS = 2048
+# Longest that a version which was replaced waits for its last requests, seconds.
+DRAIN_S = 120.0
 # Cohere's input types, and the prompt names that models use for the same thing.
 PROMPT_NAMES = {
     "search_query": ("search_query", "query", "s2p_query"),
@@ -41,20 +46,39 @@ class Prepared:
 class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyped
     """One model version behind KServe's interface, used on one event loop."""
 
-    def __init__(self, loaded: LoadedModel, settings: Settings) -> None:
-        """Raise BadSetting if the default prompt is not one of the model's."""
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        settings: Settings,
+        *,
+        on_fatal: Callable[[str], None],
+        memory: RowCache | None = None,
+        redis: RedisTier | None = None,
+    ) -> None:
+        """Prepare; nothing runs yet.
+
+        Args:
+            on_fatal: called on the loop, once, when the engine cannot be brought back.
+            memory, redis: where rows are kept, if anywhere.
+
+        Raises:
+            BadSetting: the default prompt is not one of the model's.
+        """
         super().__init__(loaded.name)
         self.loaded = loaded
         self.version, self.revision = loaded.version, loaded.bundle.revision
-        self.metrics = ModelMetrics(loaded.name, loaded.version)
-        MODEL_INFO.labels(loaded.name, loaded.version, self.revision, loaded.variant).set(1)
-        self._settings = settings
+        self._settings, self._on_fatal = settings, on_fatal
+        self._memory, self._redis = memory, redis
         self._limits = settings.request
         self._default_prompt = self._find_default_prompt()
+        self.metrics = ModelMetrics(loaded.name, loaded.version)
+        self._in_flight = 0
+        self._finished: asyncio.Event | None = None
         self._tokenizing = ThreadPoolExecutor(
             settings.model.tokenization_workers or loaded.engine.threads, "tokenize"
         )
         self._batcher: Batcher | None = None
+        self._cache: VersionCache | None = None
         # KServe registers only models that are ready before its server starts.
         self.ready = True
 
@@ -74,7 +98,7 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
             )
         return bundle.prompts[name]
 
-    def start_batching(self, on_fatal: Any) -> None:
+    def start_answering(self) -> None:
         """Start the engine's threads on the running loop."""
         loaded = self.loaded
         self._batcher = Batcher(
@@ -82,14 +106,36 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
             self._settings.batching,
             self.metrics,
             threads=loaded.engine.threads,
-            on_fatal=on_fatal,
+            on_fatal=self._on_fatal,
         )
         self._batcher.start()
+        if self._memory is not None or self._redis is not None:
+            self._cache = VersionCache(
+                self._batcher.embed,
+                digest=loaded.bundle.digest,
+                variant=loaded.variant,
+                dimensions=loaded.bundle.dimensions,
+                memory=self._memory,
+                redis=self._redis,
+                model=self.name,
+                version=self.version,
+            )
 
-    async def stop_batching(self) -> None:
-        if self._batcher is not None:
-            await self._batcher.stop()
+    async def stop_answering(self) -> None:
+        """Let the requests that are here finish, then end the threads and let go of the engine."""
+        if self._in_flight:
+            self._finished = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_S):
+                    await self._finished.wait()
+        batcher, self._batcher = self._batcher, None
+        if batcher is not None:
+            await batcher.stop()
+        if self._cache is not None:
+            self._cache.remove_metrics()
+        self._cache = None
         self._tokenizing.shutdown(wait=False)
+        self.metrics.remove()
 
     async def healthy(self) -> bool:
         """Whether requests would be answered now (KServe's readiness)."""
@@ -116,8 +162,14 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
         """Take the three steps for a decoded request; our metrics replace KServe's timing."""
         if verb is not InferenceVerb.PREDICT or not isinstance(body, EmbedRequest):
             raise NotImplementedError("this model embeds texts; it does not explain")
-        prepared = await self.preprocess(body, headers)
-        return self.postprocess(await self.predict(prepared, headers), headers), {}
+        self._in_flight += 1
+        try:
+            prepared = await self.preprocess(body, headers)
+            return self.postprocess(await self.predict(prepared, headers), headers), {}
+        finally:
+            self._in_flight -= 1
+            if self._finished is not None and not self._in_flight:
+                self._finished.set()
 
     async def preprocess(
         self, payload: EmbedRequest, headers: dict[str, str] | None = None
@@ -126,6 +178,7 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
 
         Raises:
             InvalidInput: (or a subclass) the request asks for what the model cannot do.
+            RateLimited: the caller has no tokens left.
         """
         del headers
         request = payload
@@ -143,10 +196,12 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
         self.metrics.tokenize_seconds.observe(time.perf_counter() - started)
         if tokens.truncated:
             self.metrics.truncated.inc(len(tokens.truncated))
+        if request.spend is not None:
+            request.spend(tokens.total)
         return Prepared(request, tokens, deadline)
 
     async def predict(self, payload: Prepared, headers: dict[str, str] | None = None) -> Prepared:
-        """Run the rows through the batcher.
+        """Rows from the cache, or through the batcher.
 
         Raises:
             Overloaded, NotReady, DeadlineExceeded, EngineError: they were not computed.
@@ -156,7 +211,12 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
             raise NotReady("the model is not started")
         total = payload.tokens.total
         lane = scheduling.lane_of(payload.request.lane, total, self._settings.batching.query_tokens)
-        payload.rows = await self._batcher.embed(payload.tokens.ids, lane, payload.deadline)
+        ids, deadline = payload.tokens.ids, payload.deadline
+        if self._cache is not None:
+            wanted = payload.request.cache
+            payload.rows = await self._cache.embed(ids, lane, deadline, use_cache=wanted)
+        else:
+            payload.rows = await self._batcher.embed(ids, lane, deadline)
         return payload
 
     def postprocess(self, result: Prepared, headers: dict[str, str] | None = None) -> EmbedResult:

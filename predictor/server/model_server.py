@@ -7,6 +7,7 @@ closes the REST listener at once while the endpoints still point at the pod (kse
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -16,7 +17,11 @@ from typing import Any
 import uvicorn
 import uvloop
 
+from predictor.access import AdminToken, Guard
+from predictor.cache import RedisTier, RowCache
 from predictor.errors import BadSetting
+from predictor.repository import LoadedModel, Repository
+from predictor.server.admin import Admin
 from predictor.server.grpc_server import GrpcServer
 from predictor.server.inference import Inference
 from predictor.server.kserve_sdk import ModelServer, RESTServer, kserve_app
@@ -27,6 +32,9 @@ from predictor.settings import Settings
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
+# The admin port's address: the pod itself, and who may forward a port to it.
+LOCAL = "127.0.0.1"
+ADMIN_GRACE_S = 5
 
 
 class _Uvicorn(uvicorn.Server):
@@ -37,10 +45,26 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
+def _uvicorn_config(app: Any, grace_s: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        loop="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=65,
+        timeout_graceful_shutdown=grace_s,
+    )
+
+
 class _Rest(RESTServer):  # type: ignore[misc]
     """KServe's REST server with our application in front of KServe's."""
 
-    def __init__(self, server: "EmbeddingModelServer", inference: Inference) -> None:
+    def __init__(self, server: "EmbeddingModelServer", rest: Rest) -> None:
         settings = server.settings.server
         super().__init__(
             "kserve.model_server:app",
@@ -49,19 +73,7 @@ class _Rest(RESTServer):  # type: ignore[misc]
             settings.http_port,
             grace_period=int(settings.grace_period),
         )
-        self.config = uvicorn.Config(
-            Rest(inference, server.settings, kserve_app),
-            http="httptools",
-            loop="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=65,
-            timeout_graceful_shutdown=int(settings.grace_period),
-        )
+        self.config = _uvicorn_config(rest, int(settings.grace_period))
         self.server = self._server = _Uvicorn(self.config)
 
     def _add_middlewares(self, app: Any) -> None:
@@ -71,8 +83,13 @@ class _Rest(RESTServer):  # type: ignore[misc]
 class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
     """Serves registered embedding models until SIGTERM; `start` returns the exit code."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, repository: Repository[EmbeddingModel]) -> None:
+        """Prepare.
+
+        Raises:
+            BadSetting: a file of keys or a token, or the address of Redis, is no good.
+        """
+        self.settings, self._repository = settings, repository
         super().__init__(
             http_port=settings.server.http_port,
             grpc_port=settings.server.grpc_port,
@@ -80,64 +97,104 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
             enable_grpc=False,  # KServe's own; ours is started below
             grace_period=int(settings.server.grace_period),
         )
+        cache = settings.cache
+        # Vectors that are all the same would only measure the cache.
+        use_cache = not settings.model.null_engine
+        self._memory = RowCache(cache) if use_cache and cache.cache_mb else None
+        self._redis = RedisTier(cache) if use_cache and cache.cache_redis_url else None
+        self._admin = Admin(repository, self._memory, AdminToken.open(settings.access))
+        self._inference = Inference(
+            repository.answers,
+            Guard.open(settings.access),
+            max_concurrent=settings.batching.max_concurrent_requests,
+            access_log=settings.server.access_log,
+        )
         self._stopping: asyncio.Event | None = None
         self._exit_code = 0
 
-    def start(self, models: list[EmbeddingModel]) -> int:
+    def start(self) -> int:
         """Serve until told to stop.
 
         Raises:
             BadSetting: a port cannot be had.
+            BadModel: there is nothing to serve.
         """
-        self._register_and_check_atleast_one_model_is_ready(models)
         # KServe's --event-loop has no effect with one worker: asyncio.run makes its own loop.
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._serve_models(models))
+            runner.run(self._serve_models())
         return self._exit_code
 
-    async def _serve_models(self, models: list[EmbeddingModel]) -> None:
-        settings = self.settings
-        inference = Inference(
-            self.registered_models,
-            models[0].name,
-            settings.batching.max_concurrent_requests,
-            settings.server.access_log,
+    def _make(self, loaded: LoadedModel) -> EmbeddingModel:
+        return EmbeddingModel(
+            loaded,
+            self.settings,
+            on_fatal=self._fatal,
+            memory=self._memory,
+            redis=self._redis,
         )
+
+    def _register(self, name: str, model: EmbeddingModel | None) -> None:
+        """Keep KServe's registry at the versions that answer by default."""
+        if model is not None:
+            self.register_model(model, name)
+        elif name in self.registered_models.get_models():
+            self.registered_models.unload(name)
+
+    async def _serve_models(self) -> None:
+        settings = self.settings
         self._stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._repository.look_soon)
         listener = _listen(settings.server.host, settings.server.http_port)
-        for model in models:
-            model.start_batching(self._fatal)
-        rest = _Rest(self, inference)
-        rest.create_application()
-        grpc_server = GrpcServer(inference, settings) if settings.server.enable_grpc else None
+        if self._redis is not None:
+            self._redis.start()
+        await self._repository.start(self._make, self._register, self._fatal)
+        rest = Rest(self._inference, settings, self._admin, kserve_app)
+        kserve_rest = _Rest(self, rest)
+        kserve_rest.create_application()
+        servers: list[uvicorn.Server] = [kserve_rest.server]
+        serving: list[asyncio.Task[None]] = []
+        serving.append(loop.create_task(kserve_rest.server.serve(sockets=[listener])))
+        admin_port = settings.access.admin_port
+        if admin_port:
+            local = _listen(LOCAL, admin_port)
+            servers.append(_Uvicorn(_uvicorn_config(rest.local, ADMIN_GRACE_S)))
+            serving.append(loop.create_task(servers[1].serve(sockets=[local])))
+        grpc_server = (
+            GrpcServer(self._inference, self._admin, settings)
+            if settings.server.enable_grpc
+            else None
+        )
         grpc_port = await _start_grpc(grpc_server)
-        serving = asyncio.create_task(rest.server.serve(sockets=[listener]))
         stopped = asyncio.create_task(self._stopping.wait())
+        # What is there now stays: later collections need not look at it.
+        gc.collect()
+        gc.freeze()
         logger.info("listening", extra={"http": listener.getsockname()[1], "grpc": grpc_port})
-        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        await self._drain(inference, rest.server, serving, grpc_server)
-        for model in models:
-            await model.stop_batching()
+        await asyncio.wait({*serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await self._drain(servers, serving, grpc_server)
+        await self._repository.stop()
+        if self._redis is not None:
+            await self._redis.stop()
         logger.info("stopped")
 
     async def _drain(
         self,
-        inference: Inference,
-        rest: uvicorn.Server,
-        serving: asyncio.Task[None],
+        servers: list[uvicorn.Server],
+        serving: list[asyncio.Task[None]],
         grpc_server: GrpcServer | None,
     ) -> None:
         """Refuse (503) while the endpoints forget this pod, then finish what was accepted."""
-        inference.draining = True
+        self._inference.draining = True
         settings = self.settings.server
         if self._exit_code == 0:
             logger.info("draining", extra={"delay_s": settings.drain_delay})
             await asyncio.sleep(settings.drain_delay)
-        rest.should_exit = True
-        closing: list[Any] = [serving]
+        for server in servers:
+            server.should_exit = True
+        closing: list[Any] = [*serving]
         if grpc_server is not None:
             closing.append(grpc_server.stop(settings.grace_period))
         for outcome in await asyncio.gather(*closing, return_exceptions=True):

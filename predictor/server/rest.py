@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from predictor.errors import (
-    BodyTooLarge,
     ClientGone,
     InvalidInput,
     MethodNotAllowed,
@@ -19,6 +18,7 @@ from predictor.errors import (
 from predictor.protocols import cohere, openai, tei, v1, v2
 from predictor.protocols.wire import Decoded, Encoded, encode_json
 from predictor.server import documentation, metadata
+from predictor.server.admin import ADMIN_PATHS, Admin
 from predictor.server.headers import request_id_of
 from predictor.server.http import (
     AsgiApp,
@@ -30,10 +30,11 @@ from predictor.server.http import (
     Watch,
     refuse,
 )
-from predictor.server.inference import Call, Encode, Inference, internal_error
+from predictor.server.inference import Answer, Call, Encode, Inference, internal_error
+from predictor.server.model import EmbeddingModel
 from predictor.server.status import http_status
 from predictor.settings import Settings
-from predictor.types import EmbedResult, Protocol
+from predictor.types import Protocol
 
 Handler = Callable[[Request], Awaitable[None]]
 DecodeBody = Callable[[bytes], Decoded[Any]]
@@ -48,16 +49,17 @@ NOT_SERVED = (
     "/predict", "/similarity", "/v1/chat/completions", "/v1/completions", "/v2/chat",
     "/openai/v1/chat/completions", "/openai/v1/completions",
 )  # fmt: skip
-REPOSITORY = "/v2/repository/"
 
 
 class Rest:
     """The ASGI application: our routes first, KServe's behind them."""
 
-    def __init__(self, inference: Inference, settings: Settings, kserve_app: AsgiApp) -> None:
-        self._inference, self._kserve = inference, kserve_app
+    def __init__(
+        self, inference: Inference, settings: Settings, admin: Admin, kserve_app: AsgiApp
+    ) -> None:
+        self._inference, self._kserve, self._admin = inference, kserve_app, admin
+        self._settings = settings
         self._limit = settings.request.max_body_bytes
-        self._default = inference.model("").name
         openai_call = partial(self._infer, "openai")
         self._posts: dict[str, Handler] = {
             "/v1/embeddings": openai_call,
@@ -72,24 +74,32 @@ class Rest:
             "/": partial(self._json, lambda: {"status": "alive"}),
             "/metrics": self._metrics,
             "/docs": self._docs,
-            "/openapi.json": partial(self._json, lambda: documentation.openapi(self._default)),
+            "/openapi.json": partial(self._json, lambda: documentation.openapi(self._example)),
             "/health": self._tei_health,
-            "/info": partial(self._json, lambda: metadata.tei_info(inference, settings)),
+            "/info": self._tei_info,
             "/v1/models": partial(self._json, lambda: metadata.openai_models(inference)),
             "/openai/v1/models": partial(self._json, lambda: metadata.openai_models(inference)),
             "/v2": partial(self._json, metadata.server_metadata),
             "/v2/": partial(self._json, metadata.server_metadata),
             "/v2/health/live": partial(self._json, lambda: {"live": True}),
             "/v2/health/ready": self._ready,
-            "/v2/models": partial(self._json, lambda: {"models": inference.names()}),
+            "/v2/models": partial(self._json, lambda: {"models": inference.models.names()}),
         }
+
+    async def local(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application of the admin port: admin routes and nothing else."""
+        if scope["type"] == "http":
+            await self._handle(self._admin.answer_local, Request(scope, receive, send))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._kserve(scope, receive, send)
             return
         method, path = scope["method"], scope["path"]
-        if method == "POST":
+        handler: Handler | None
+        if path.startswith(ADMIN_PATHS):
+            handler = self._admin.answer
+        elif method == "POST":
             handler = self._posts.get(path) or self._post_model(path)
         elif method in ("GET", "HEAD"):
             handler = self._gets.get(path) or self._get_model(path)
@@ -100,11 +110,15 @@ class Rest:
         if handler is None:
             await self._kserve(scope, receive, send)
             return
-        request = Request(scope, receive, send)
+        await self._handle(handler, Request(scope, receive, send))
+
+    async def _handle(self, handler: Handler, request: Request) -> None:
         try:
             await handler(request)
+        except ClientGone:
+            return
         except PredictorError as error:
-            protocol = _protocol_of(path)
+            protocol = _protocol_of(request.path)
             await refuse(request, error, protocol, error_body(protocol, error, ""))
         except Exception:
             request_id = request_id_of(None, None)
@@ -128,8 +142,6 @@ class Rest:
                 return partial(self._infer, "v1", model=name)
         if path.startswith("/v1/models/") and path.endswith(":explain"):
             return self._cannot
-        if path.startswith(REPOSITORY):
-            return self._closed
         return None
 
     def _get_model(self, path: str) -> Handler | None:
@@ -156,16 +168,17 @@ class Rest:
         request_id = request_id_of(request.header(b"x-request-id"), request.header(b"traceparent"))
         watch: Watch | None = None
         try:
+            self._inference.caller(request.credential)  # nobody unknown may send a body
             body = await request.body(self._limit)
             watch = Watch(request)
-            encoded, result = await self._inference.answer(
+            answer = await self._inference.answer(
                 self._call(protocol, request, body, (request_id, model, version))
             )
         except ClientGone:
             return
         except PredictorError as error:
-            if isinstance(error, BodyTooLarge):
-                self._inference.refused(protocol, http_status(error, protocol))
+            if watch is None:
+                self._inference.refused(protocol, error)
             body = error_body(protocol, error, request_id)
             closing = self._inference.draining and isinstance(error, NotReady)
             await refuse(request, error, protocol, body, request_id=request_id, closing=closing)
@@ -177,7 +190,7 @@ class Rest:
         finally:
             if watch is not None:
                 watch.end()
-        await request.respond(200, encoded, _result_headers(result, request_id))
+        await request.respond(200, answer.encoded, _result_headers(answer, request_id))
 
     def _call(
         self, protocol: Protocol, request: Request, body: bytes, names: tuple[str, str, str]
@@ -195,17 +208,21 @@ class Rest:
             encode=_ENCODERS[protocol],
             request_id=request_id,
             lane=request.header(b"x-priority"),
-            model=model,
+            model=model or (_named(request) if protocol == "tei" else ""),
             version=version,
+            credential=request.credential,
+            cache=request.header(b"x-cache"),
         )
 
     async def _tei_tool(
-        self, tool: Callable[[Inference, bytes], Encoded], request: Request
+        self, tool: Callable[[EmbeddingModel, bytes], Encoded], request: Request
     ) -> None:
         """TEI's /tokenize and /decode, off the loop: they take texts of any length."""
         try:
+            self._inference.caller(request.credential)
             body = await request.body(self._limit)
-            encoded = await asyncio.to_thread(tool, self._inference, body)
+            model = self._inference.models.find(_named(request))
+            encoded = await asyncio.to_thread(tool, model, body)
         except ClientGone:
             return
         await request.respond(200, encoded)
@@ -221,15 +238,24 @@ class Rest:
 
     async def _docs(self, request: Request) -> None:
         await request.respond(
-            200, Encoded(documentation.page(self._default), "text/html; charset=utf-8")
+            200, Encoded(documentation.page(self._example), "text/html; charset=utf-8")
         )
 
+    @property
+    def _example(self) -> str:
+        """The model that the documentation asks for."""
+        models = self._inference.models
+        return models.default_name or next(iter(models.names()), "model")
+
+    async def _tei_info(self, request: Request) -> None:
+        info = metadata.tei_info(self._inference, self._settings, _named(request))
+        await request.respond(200, Encoded(encode_json(info)))
+
     async def _ready(self, request: Request, model: str = "", version: str = "") -> None:
-        found = self._inference.model(model, version)
-        ready = self._inference.ready and (not model or found.is_healthy)
-        body = {"name": found.name, "ready": ready} if model else {"ready": ready}
-        headers = () if ready else ((b"retry-after", b"1"),)
-        await request.respond(200 if ready else 503, Encoded(encode_json(body)), headers)
+        content = metadata.readiness(self._inference, model, version)
+        headers = () if content["ready"] else ((b"retry-after", b"1"),)
+        status = 200 if content["ready"] else 503
+        await request.respond(status, Encoded(encode_json(content)), headers)
 
     async def _tei_health(self, request: Request) -> None:
         if not self._inference.ready:
@@ -238,9 +264,6 @@ class Rest:
 
     async def _cannot(self, request: Request) -> None:
         raise RouteNotFound(CANNOT)
-
-    async def _closed(self, request: Request) -> None:
-        raise RouteNotFound("the repository API (load, unload) is not served")
 
     async def _not_allowed(self, allowed: str, request: Request) -> None:
         error = MethodNotAllowed(f"{request.method} {request.path}: the method must be {allowed}")
@@ -263,7 +286,7 @@ def _protocol_of(path: str) -> Protocol:
     """Whose error shape a path's clients expect, for what is not an inference request."""
     if path.startswith(("/v2/rerank", "/v2/chat")):
         return "cohere"
-    if path.startswith("/v2") or path.endswith((":predict", ":explain")):
+    if path.startswith(("/v2", "/admin/")) or path.endswith((":predict", ":explain")):
         return "v2"
     return "openai" if path.startswith(("/v1/", "/openai/")) else "tei"
 
@@ -277,14 +300,22 @@ def _json_length(request: Request) -> int | None:
     return int(value)
 
 
-def _result_headers(result: EmbedResult, request_id: str) -> HeaderLines:
+def _named(request: Request) -> str:
+    """The model that `X-Model` names, for protocols that have no place for it."""
+    return request.header(b"x-model") or ""
+
+
+def _result_headers(answer: Answer, request_id: str) -> HeaderLines:
+    result = answer.result
     lines = ((b"x-request-id", request_id.encode()), *_identity(result.version, result.revision))
     if result.truncated:
-        return (*lines, (b"x-truncated-inputs", result.truncated_list.encode()))
+        lines = (*lines, (b"x-truncated-inputs", result.truncated_list.encode()))
+    if answer.headers:
+        lines = (*lines, *((name.encode(), value.encode()) for name, value in answer.headers))
     return lines
 
 
-@cache
+@lru_cache(maxsize=256)  # a version that is gone need not be remembered
 def _identity(version: str, revision: str) -> HeaderLines:
     return (b"x-model-version", version.encode()), (b"x-model-revision", revision.encode())
 

@@ -2,7 +2,7 @@
 
 import grpc
 
-from predictor.errors import NotReady, Overloaded, PredictorError
+from predictor.errors import NotReady, Overloaded, PredictorError, RouteNotFound
 from predictor.protocols import tei
 from predictor.types import Protocol
 
@@ -20,6 +20,8 @@ _HTTP = {
     "model_not_found": 404,
     "route_not_found": 404,
     "method_not_allowed": 405,
+    "bad_model": 409,
+    "bad_setting": 409,
     "overloaded": 429,
     "deadline_exceeded": 504,
     "not_ready": 503,
@@ -35,6 +37,7 @@ _GRPC = {
     403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     405: grpc.StatusCode.UNIMPLEMENTED,
+    409: grpc.StatusCode.FAILED_PRECONDITION,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
     429: grpc.StatusCode.RESOURCE_EXHAUSTED,
     CLIENT_GONE: grpc.StatusCode.CANCELLED,
@@ -50,6 +53,8 @@ def http_status(error: PredictorError, protocol: Protocol) -> int:
 
 
 def grpc_status(error: PredictorError) -> grpc.StatusCode:
+    if isinstance(error, RouteNotFound):
+        return grpc.StatusCode.UNIMPLEMENTED
     return _GRPC[_HTTP[error.code]]
 
 

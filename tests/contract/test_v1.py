@@ -31,7 +31,7 @@ def predict(http: httpx.Client, instances: Any, **parameters: Any) -> httpx.Resp
 def test_predictions_follow_the_instances(http: httpx.Client, reference: Reference) -> None:
     response = predict(http, TEXTS)
     assert response.status_code == 200
-    assert set(response.json()) == {"predictions"}
+    assert set(response.json()) == {"predictions", "model_version"}
     reference.check(response.json()["predictions"], TEXTS)
 
 

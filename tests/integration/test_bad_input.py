@@ -20,10 +20,14 @@ import numpy as np
 import pytest
 
 from predictor import errors
+from predictor.access import Guard
 from predictor.protocols.wire import Decoded, Encoded
+from predictor.repository import Answers, Repository
+from predictor.server.admin import Admin
 from predictor.server.grpc_server import GrpcServer
 from predictor.server.inference import Call, Inference
-from predictor.server.kserve_sdk import ModelRepository, kserve_app, messages, services
+from predictor.server.kserve_sdk import kserve_app, messages, services
+from predictor.server.model import EmbeddingModel
 from predictor.server.rest import Rest
 from predictor.settings import ServerSettings, Settings
 from predictor.types import EmbedRequest
@@ -933,38 +937,43 @@ class Failing:
 
     def __init__(self, error: Exception) -> None:
         self._error = error
-        self.rejections: list[str] = []
-        self.metrics = self
-        self.rejected = _Rejections(self.rejections)
 
     async def __call__(self, request: EmbedRequest) -> Any:
         del request
         raise self._error
 
 
-class _Rejections(dict[str, Any]):
-    """Stands for the counters of refusals: remembers which were asked for."""
+class OneModel:
+    """Stands for the live versions: one, whatever is asked for."""
 
-    def __init__(self, seen: list[str]) -> None:
-        super().__init__()
-        self._seen = seen
+    is_ready = True
 
-    def __missing__(self, reason: str) -> "_Rejections":
-        self._seen.append(reason)
-        return self
+    def __init__(self, model: Failing) -> None:
+        self._model = model
 
-    def inc(self) -> None:
-        pass
+    def find(self, name: str, version: str = "") -> Failing:
+        del name, version
+        return self._model
 
 
 def inference_with(error: Exception) -> Inference:
-    models = ModelRepository()
-    models.models["fake"] = Failing(error)
-    return Inference(models, "fake", max_concurrent=8, access_log=False)
+    models = cast(Answers[EmbeddingModel], OneModel(Failing(error)))
+    return Inference(models, Guard(None), max_concurrent=8, access_log=False)
+
+
+def application(error: Exception) -> Rest:
+    return Rest(inference_with(error), Settings(), CLOSED, kserve_app)
+
+
+# Nothing here asks for a change.
+CLOSED = Admin(cast(Repository[EmbeddingModel], None), None, None)
 
 
 STATUSES: list[tuple[errors.PredictorError, int, int, grpc.StatusCode, str | None]] = [
     (errors.InvalidInput("why"), 400, 422, grpc.StatusCode.INVALID_ARGUMENT, None),
+    (errors.Unauthorized("why"), 401, 401, grpc.StatusCode.UNAUTHENTICATED, None),
+    (errors.Forbidden("why"), 403, 403, grpc.StatusCode.PERMISSION_DENIED, None),
+    (errors.RateLimited("why", 7.0), 429, 429, grpc.StatusCode.RESOURCE_EXHAUSTED, "7"),
     (errors.InputTooLong("why"), 400, 422, grpc.StatusCode.INVALID_ARGUMENT, None),
     (errors.BatchTooLarge("why"), 400, 422, grpc.StatusCode.INVALID_ARGUMENT, None),
     (errors.EmptyInput("why"), 400, 400, grpc.StatusCode.INVALID_ARGUMENT, None),
@@ -996,7 +1005,7 @@ async def test_every_meaning_over_rest(
     retry_after: str | None,
 ) -> None:
     del code
-    app = Rest(inference_with(error), Settings(), kserve_app)
+    app = application(error)
     transport = httpx.ASGITransport(cast(Any, app))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         response = await client.post(
@@ -1014,7 +1023,7 @@ async def grpc_with() -> AsyncIterator[Callable[[Exception], Any]]:
 
     async def start(error: Exception) -> str:
         settings = Settings(server=ServerSettings(host="127.0.0.1", grpc_port=0))
-        server_ = GrpcServer(inference_with(error), settings)
+        server_ = GrpcServer(inference_with(error), CLOSED, settings)
         port = await server_.start()
         started.append(server_)
         return f"127.0.0.1:{port}"
@@ -1067,7 +1076,7 @@ async def test_our_own_fault_shows_an_id_and_nothing_else(
 
 @rest_protocols
 async def test_our_own_fault_over_rest(protocol: str, caplog: pytest.LogCaptureFixture) -> None:
-    app = Rest(inference_with(RuntimeError("secret")), Settings(), kserve_app)
+    app = application(RuntimeError("secret"))
     transport = httpx.ASGITransport(cast(Any, app))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         response = await client.post(
@@ -1095,7 +1104,7 @@ async def test_our_own_fault_over_grpc(
 
 
 async def test_a_fault_outside_of_inference(caplog: pytest.LogCaptureFixture) -> None:
-    app = Rest(inference_with(RuntimeError("secret")), Settings(), kserve_app)
+    app = application(RuntimeError("secret"))
     transport = httpx.ASGITransport(cast(Any, app))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         response = await client.get("/info")  # the fake model has nothing to tell

@@ -14,7 +14,7 @@ from predictor import repository
 from predictor.engine.bundle import read_bundle, read_canonical
 from predictor.engine.pooling import finish
 from predictor.fidelity import cosines
-from predictor.settings import ModelSettings, Settings
+from predictor.settings import ModelSettings
 from predictor.types import FloatRows
 from tests.integration.test_export import export, left_in
 from tests.reference.families.folders import assemble
@@ -98,7 +98,7 @@ def original(folder: Path) -> FloatRows:
 def served(folder: Path) -> FloatRows:
     """What the server's engine gives, all texts in one batch."""
     settings = ModelSettings(model_dir=str(folder), threads=2, device="cpu")
-    loaded = repository.load(Settings(model=settings))
+    loaded = repository.open_model(settings)
     rows = loaded.tokenizer.encode(family_texts()).ids
     return finish(loaded.engine.run(rows), None, True)
 

@@ -40,7 +40,7 @@ from predictor.export.source import read_source
 from predictor.export.variants import CPU_TWIN, check_variants
 from predictor.fidelity import cosines
 from predictor.progress import Progress
-from predictor.settings import ModelSettings, Settings
+from predictor.settings import ModelSettings
 from predictor.types import FloatRows
 from tests.integration.test_export import export, left_in
 from tests.reference.families.folders import assemble
@@ -205,7 +205,7 @@ def test_a_family_without_a_builder_has_no_variants(tmp_path: Path, name: Varian
 
 def served(folder: Path, variant: str = "auto") -> repository.LoadedModel:
     settings = ModelSettings(model_dir=str(folder), threads=2, device="cpu", variant=variant)
-    return repository.load(Settings(model=settings))
+    return repository.open_model(settings)
 
 
 @pytest.mark.parametrize(

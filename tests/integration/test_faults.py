@@ -32,7 +32,7 @@ from predictor.errors import BadModel
 from predictor.export.convert import convert_cached
 from predictor.export.source import read_source
 from predictor.server.kserve_sdk import messages, services
-from predictor.settings import ModelSettings, Settings
+from predictor.settings import ModelSettings
 from tests.contract.helpers import MODEL, counted
 from tests.integration.test_plain_onnx import VOCABULARY, write_graph, write_tokenizer
 from tests.serving import Server, model_flags
@@ -373,7 +373,7 @@ def drained(model_dir: Path, cache_dir: Path, bundle_dir: Path) -> Drained:
 
 def test_sigterm_makes_unready_at_once(drained: Drained) -> None:
     assert drained.ready.status_code == 503
-    assert drained.ready.json() == {"ready": False}
+    assert drained.ready.json() == {"ready": False, "unavailable": []}
     assert int(drained.ready.headers["retry-after"]) >= 1
     assert drained.ready_grpc is False
     assert drained.alive.status_code == 200
@@ -539,8 +539,8 @@ def tiny(tmp_path: Path) -> Path:
 
 
 def load(folder: Path, cache: Path) -> repository.LoadedModel:
-    return repository.load(
-        Settings(model=ModelSettings(model_dir=str(folder), cache_dir=str(cache), threads=1))
+    return repository.open_model(
+        ModelSettings(model_dir=str(folder), cache_dir=str(cache), threads=1)
     )
 
 
@@ -644,7 +644,7 @@ def test_a_damaged_model_is_one_line(tiny: Path, tmp_path: Path, damage: str) ->
 
 @pytest.mark.parametrize(
     ("file", "sentence"),
-    [("model.onnx.data", "damaged or replaced"), ("canonical.npz", "missing, though bundle.json")],
+    [("model.onnx.data", "damaged, replaced"), ("canonical.npz", "missing, though bundle.json")],
 )
 def test_a_damaged_bundle_is_one_line(tiny: Path, tmp_path: Path, file: str, sentence: str) -> None:
     bundle = convert(tiny, tmp_path / "cache")
@@ -887,7 +887,7 @@ def test_no_convert_serves_the_graph_that_is_there(tiny: Path, tmp_path: Path) -
     settings = ModelSettings(
         model_dir=str(tiny), cache_dir=str(tmp_path / "cache"), threads=1, no_convert=True
     )
-    model = repository.load(Settings(model=settings))
+    model = repository.open_model(settings)
     assert (model.bundle.inputs, model.bundle.variants["fp32"].graph) == (
         "padded",
         "onnx/model.onnx",

@@ -21,7 +21,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from predictor import repository
 from predictor.errors import BadModel
 from predictor.export.canonical import CANONICAL_TEXTS
-from predictor.settings import ModelSettings, Settings
+from predictor.settings import ModelSettings
 from tests.serving import Server
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -181,9 +181,7 @@ def test_served_padded_and_pooled_here(
 
 
 def load(folder: Path, **settings: Any) -> repository.LoadedModel:
-    return repository.load(
-        Settings(model=ModelSettings(model_dir=str(folder), threads=1, **settings))
-    )
+    return repository.open_model(ModelSettings(model_dir=str(folder), threads=1, **settings))
 
 
 def run(model: repository.LoadedModel, texts: list[str]) -> Floats:

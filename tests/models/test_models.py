@@ -26,7 +26,7 @@ import pytest
 from predictor import repository
 from predictor.engine.packing import pack, pad
 from predictor.errors import BadModel, InputTooLong
-from predictor.settings import ModelSettings, Settings
+from predictor.settings import ModelSettings
 from tests.reference.texts import texts as all_texts
 from tests.serving import Server
 
@@ -172,9 +172,7 @@ def run_export(source: Path, reference: Path, folder: Path, *flags: str) -> Expo
 
 def load(folder: Path) -> repository.LoadedModel:
     """As `predictor serve` does it."""
-    return repository.load(
-        Settings(model=ModelSettings(model_dir=str(folder), threads=2, variant="fp32"))
-    )
+    return repository.open_model(ModelSettings(model_dir=str(folder), threads=2, variant="fp32"))
 
 
 def unit(vectors: Floats) -> Floats:

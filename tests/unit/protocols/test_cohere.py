@@ -145,7 +145,11 @@ def test_an_answer_with_every_type() -> None:
             "binary": [[0], [64]],
         },
         "texts": ["a", "b"],
-        "meta": {"api_version": {"version": "2"}, "billed_units": {"input_tokens": 6}},
+        "meta": {
+            "api_version": {"version": "2"},
+            "billed_units": {"input_tokens": 6},
+            "model_version": "1",
+        },
     }
 
 

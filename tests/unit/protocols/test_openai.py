@@ -127,6 +127,7 @@ def test_an_answer_in_floats() -> None:
             {"object": "embedding", "index": 1, "embedding": [1.0, 2.0]},
         ],
         "model": "minilm",
+        "model_version": "1",
         "usage": {"prompt_tokens": 7, "total_tokens": 7},
     }
 

@@ -337,7 +337,7 @@ def test_truncated_inputs_are_told(as_binary: bool) -> None:
 
 
 def test_metadata() -> None:
-    assert v2.model_metadata("minilm", "3", 384) == {
+    assert v2.model_metadata("minilm", ["3"], 384) == {
         "name": "minilm",
         "versions": ["3"],
         "platform": "onnxruntime_onnx",

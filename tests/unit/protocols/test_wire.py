@@ -194,5 +194,8 @@ def test_v1_answers() -> None:
         version="1",
         revision="r",
     )
-    assert json.loads(v1.encode_response(None, result).body) == {"predictions": [[0.5, -1.0]]}
+    assert json.loads(v1.encode_response(None, result).body) == {
+        "predictions": [[0.5, -1.0]],
+        "model_version": "1",
+    }
     assert json.loads(v1.encode_error("why")) == {"error": "why"}

@@ -37,15 +37,16 @@ def loaded(bundle_dir: Path) -> LoadedModel:
 
 def make(loaded: LoadedModel, **request: object) -> EmbeddingModel:
     limits = dataclasses.replace(RequestSettings(), **request)  # type: ignore[arg-type]
-    return EmbeddingModel(loaded, dataclasses.replace(Settings(), request=limits))
+    settings = dataclasses.replace(Settings(), request=limits)
+    return EmbeddingModel(loaded, settings, on_fatal=lambda why: None)
 
 
 @pytest.fixture
 async def model(loaded: LoadedModel) -> AsyncIterator[EmbeddingModel]:
     started = make(loaded, max_client_batch_size=8)
-    started.start_batching(lambda why: None)
+    started.start_answering()
     yield started
-    await started.stop_batching()
+    await started.stop_answering()
 
 
 def ask(*texts: str, **options: object) -> EmbedRequest:
@@ -144,7 +145,7 @@ def test_default_prompts(loaded: LoadedModel) -> None:
 async def test_a_matryoshka_model_is_cut_where_it_was_trained_to_be(loaded: LoadedModel) -> None:
     bundle = msgspec.structs.replace(loaded.bundle, matryoshka=(64, 128))
     model = make(dataclasses.replace(loaded, bundle=bundle))
-    model.start_batching(lambda why: None)
+    model.start_answering()
     try:
         for dimensions in (64, 128, 384):
             result, _ = await model(ask("a", dimensions=dimensions))
@@ -154,4 +155,4 @@ async def test_a_matryoshka_model_is_cut_where_it_was_trained_to_be(loaded: Load
         ):
             await model(ask("a", dimensions=100))
     finally:
-        await model.stop_batching()
+        await model.stop_answering()

@@ -11,13 +11,11 @@ import pytest
 from predictor import repository
 from predictor.engine.bundle import CANONICAL, read_bundle, sha256
 from predictor.errors import BadModel, BadSetting
-from predictor.settings import Settings
+from predictor.settings import ModelSettings
 
 
-def settings(folder: Path, **model: object) -> Settings:
-    base = Settings()
-    changed = dataclasses.replace(base.model, model_dir=str(folder), **model)  # type: ignore[arg-type]
-    return dataclasses.replace(base, model=changed)
+def settings(folder: Path, **model: object) -> ModelSettings:
+    return dataclasses.replace(ModelSettings(), model_dir=str(folder), **model)  # type: ignore[arg-type]
 
 
 def test_the_highest_number_is_served(bundle_dir: Path, tmp_path: Path) -> None:
@@ -31,16 +29,16 @@ def test_the_highest_number_is_served(bundle_dir: Path, tmp_path: Path) -> None:
 
 def test_no_model_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(BadModel, match="no model here"):
-        repository.load(settings(tmp_path))
+        repository.open_model(settings(tmp_path))
     with pytest.raises(BadSetting, match="no such directory"):
-        repository.load(settings(tmp_path / "missing"))
+        repository.open_model(settings(tmp_path / "missing"))
 
 
 def test_a_bundle_is_served_as_it_is(bundle_dir: Path) -> None:
-    loaded = repository.load(settings(bundle_dir))
+    loaded = repository.open_model(settings(bundle_dir))
     assert (loaded.version, loaded.bundle.inputs) == ("1", "packed")
     with pytest.raises(BadSetting, match="pooling is part of its graph"):
-        repository.load(settings(bundle_dir, pooling="cls"))
+        repository.open_model(settings(bundle_dir, pooling="cls"))
 
 
 def test_vectors_that_are_not_reproduced_are_not_served(bundle_dir: Path, tmp_path: Path) -> None:
@@ -55,7 +53,7 @@ def test_vectors_that_are_not_reproduced_are_not_served(bundle_dir: Path, tmp_pa
     manifest = msgspec.structs.replace(bundle, files=files)
     (folder / "bundle.json").write_bytes(msgspec.json.encode(manifest))
     with pytest.raises(BadModel, match="canonical vectors of fp32 are not reproduced"):
-        repository.load(settings(folder))
+        repository.open_model(settings(folder))
 
 
 def test_the_revision_names_the_content_not_the_place(bundle_dir: Path, tmp_path: Path) -> None:

@@ -25,13 +25,13 @@ from predictor.engine.engine import Engine, NullEngine, OnnxEngine
 from predictor.engine.proving import alone_and_batched
 from predictor.engine.session import resolve_device
 from predictor.engine.tokenizer import Tokenizer
-from predictor.errors import BadModel, BadSetting, EngineError
+from predictor.errors import BadModel, BadSetting, EngineError, WrongVectors
 from predictor.export import convert
 from predictor.export.canonical import CANONICAL_TEXTS
-from predictor.export.publish import VERSION
-from predictor.export.source import Source, is_source, read_source
+from predictor.export.source import Source, read_source
 from predictor.fidelity import cosines
-from predictor.settings import ModelSettings, Settings, model_path
+from predictor.repository.layout import find_version
+from predictor.settings import ModelSettings, model_path
 from predictor.types import Pooling
 
 Device = Literal["cpu", "cuda"]
@@ -55,51 +55,21 @@ class LoadedModel:
     device: Device = "cpu"
 
 
-def find_version(path: Path) -> tuple[Path, str]:
-    """The folder to serve and its version: a version itself, or the highest numbered child.
-
-    Raises:
-        BadModel: it is neither.
-    """
-    if is_bundle(path) or is_source(path):
-        return path, path.name if VERSION.fullmatch(path.name) else "1"
-    versions = [
-        child
-        for child in path.iterdir()
-        if VERSION.fullmatch(child.name) and (is_bundle(child) or is_source(child))
-    ]
-    if not versions:
-        raise BadModel(
-            f"{path}: no model here: neither bundle.json nor config.json, and no numbered folder "
-            "with one of them"
-        )
-    newest = max(versions, key=lambda child: int(child.name))
-    return newest, newest.name
-
-
-def load(settings: Settings) -> LoadedModel:
-    """Load, warm and check the configured model, and log what is served.
+def open_model(model: ModelSettings) -> LoadedModel:
+    """The configured model, if it is one: what the commands that measure and compare work on.
 
     Raises:
         BadModel: it cannot be served; the message says why.
         BadSetting: a setting does not fit this model or machine.
     """
-    loaded = open_model(settings.model)
-    bundle, model = loaded.bundle, settings.model
-    logger.info(
-        "serving %s version %s: %s, %d dimensions, %d tokens, %s, %d threads, revision %s",
-        *(model.model_name, loaded.version, bundle.family, bundle.dimensions, bundle.max_length),
-        f"{loaded.variant}, {bundle.inputs} on {loaded.device}",
-        *(loaded.engine.threads, bundle.revision),
-    )
-    return loaded
+    folder, version = find_version(model_path(model))
+    return open_version(folder, model.model_name, version, model)
 
 
-def open_model(model: ModelSettings) -> LoadedModel:
-    """The same without a word of serving, for the commands that only measure and compare."""
+def open_version(folder: Path, name: str, version: str, model: ModelSettings) -> LoadedModel:
+    """Load, warm and check one version; it takes seconds. Raises what `open_model` does."""
     threads = model.threads or cpu.available_cpus()
     device = resolve_device(model.device)  # type: ignore[arg-type]
-    folder, version = find_version(model_path(model))
     folder, bundle = _open(folder, model, threads)
     tokenizer = Tokenizer(folder / TOKENIZER, bundle.max_length, lower_case=bundle.lower_case)
     candidates = candidate_variants(bundle, model.variant, device)
@@ -108,9 +78,7 @@ def open_model(model: ModelSettings) -> LoadedModel:
         engine: Engine = NullEngine(bundle.dimensions, threads)
     else:
         variant, engine = _first_right(folder, bundle, tokenizer, candidates, (device, threads))
-    return LoadedModel(
-        model.model_name, version, bundle, tokenizer, engine, variant, folder, device
-    )
+    return LoadedModel(name, version, bundle, tokenizer, engine, variant, folder, device)
 
 
 def candidate_variants(bundle: Bundle, asked: str, device: Device) -> list[VariantName]:
@@ -228,7 +196,7 @@ def _check(
         )
     smallest = min(float(cosines(v, reference).min()) for v in (alone, batched))
     if not smallest >= variant.proof.tolerance:
-        raise BadModel(
+        raise WrongVectors(
             f"{folder}: canonical vectors of {name} are not reproduced: smallest cosine "
             f"{smallest:.6f}, tolerance {variant.proof.tolerance} (proven on "
             f"{' '.join(variant.proof.instructions) or 'an unknown CPU'})"

@@ -1,0 +1,38 @@
+"""A breaker with its log lines and counters: what the two users of Redis share."""
+
+import logging
+
+from predictor.cache.breaker import Breaker
+from predictor.metrics import REDIS_FAILURES
+
+logger = logging.getLogger(__name__)
+
+
+class Circuit:
+    """Says whether to ask, and tells people when that changes. `what` is reads or writes."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._breaker = Breaker()
+
+    @property
+    def open(self) -> bool:
+        return self._breaker.open
+
+    def allows(self, now: float) -> bool:
+        return self._breaker.allows(now)
+
+    def succeeded(self) -> None:
+        if self._breaker.succeeded():
+            logger.info("Redis answers again: %s resumed", self._what)
+
+    def failed(self, reason: str, detail: str, now: float) -> None:
+        """Count one failure.
+
+        Args:
+            reason: a label of REDIS_FAILURES.
+            detail: for the log; never the error's text, which may quote the URL.
+        """
+        REDIS_FAILURES.labels(reason).inc()
+        if self._breaker.failed(now):
+            logger.warning("Redis fails (%s, %s): %s paused", reason, detail, self._what)

@@ -1,0 +1,109 @@
+"""The home of redis-py: the three commands that are used, and what its errors mean.
+
+Time limits are the callers': a command that is cancelled closes its connection, so no later
+command can read its answer.
+"""
+
+from typing import Any
+
+from predictor.errors import BadSetting
+
+# Connections at once; more readers wait for one within their own limit.
+CONNECTIONS = 16
+# What the URL may say. Options of the library could turn off what is relied on here.
+URL_OPTIONS = {"connection_class", "host", "port", "path", "db", "username", "password"}
+
+
+class RedisClient:
+    """A bounded pool of connections, made when they are needed."""
+
+    def __init__(self, url: str) -> None:
+        """Check the URL; nothing is connected.
+
+        Raises:
+            BadSetting: the redis package is missing, or the URL is none of a Redis.
+        """
+        try:
+            from redis.asyncio import BlockingConnectionPool, Redis
+        except ImportError as error:
+            raise BadSetting(
+                "--cache-redis-url needs the redis package: pip install '.[redis]'"
+            ) from error
+        # Half of the library is annotated; the other half must not be called from typed code.
+        pool: Any = BlockingConnectionPool
+        self._pool: Any = pool(
+            max_connections=CONNECTIONS,
+            timeout=None,
+            protocol=2,
+            socket_timeout=None,
+            socket_connect_timeout=None,
+            **_url_options(url),
+        )
+        try:
+            # The library looks at its options when it first connects; that is too late.
+            self._pool.make_connection()
+        except Exception:
+            raise BadSetting("--cache-redis-url: its options do not fit together") from None
+        self._redis: Any = Redis(connection_pool=self._pool)
+
+    async def get(self, names: list[bytes]) -> list[bytes | None]:
+        """The values of `names`, None where there is none.
+
+        Raises:
+            Exception: anything; `failure` says what it means.
+        """
+        values: Any = await self._redis.mget(names)
+        if len(values) != len(names) or not all(isinstance(v, bytes | None) for v in values):
+            raise ValueError("not an answer to MGET")
+        return list(values)
+
+    async def set(self, pairs: list[tuple[bytes, bytes]], ttl_s: int) -> int:
+        """Store values for `ttl_s` seconds in one round trip; how many were refused.
+
+        Raises:
+            Exception: anything; `failure` says what it means.
+        """
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for name, value in pairs:
+                pipeline.execute_command("SET", name, value, "EX", ttl_s)
+            answers = await pipeline.execute(raise_on_error=False)
+        return sum(isinstance(answer, Exception) for answer in answers)
+
+    async def ping(self) -> None:
+        await self._redis.execute_command("PING")
+
+    async def close(self) -> None:
+        await self._pool.disconnect()
+
+
+def _url_options(url: str) -> dict[str, Any]:
+    from redis.asyncio.connection import parse_url
+
+    try:
+        options: dict[str, Any] = dict(parse_url(url))
+    except ValueError:
+        # Its text may quote the URL, and a URL holds a password.
+        raise BadSetting(
+            "--cache-redis-url: must be redis://, rediss:// or unix:// with a host or path, "
+            "as redis://:password@host:6379/0"
+        ) from None
+    for name in options:
+        if name not in URL_OPTIONS and not name.startswith("ssl_"):
+            raise BadSetting(f"--cache-redis-url: the option {name} cannot be set")
+    if url.startswith("unix:") and "path" not in options:
+        raise BadSetting("--cache-redis-url: unix:// needs the path of a socket")
+    return options
+
+
+def failure(error: Exception) -> str:
+    """The label of REDIS_FAILURES for what went wrong."""
+    from redis import exceptions
+
+    if isinstance(error, TimeoutError | exceptions.TimeoutError):
+        return "timeout"
+    if isinstance(error, exceptions.ResponseError | exceptions.AuthenticationError):
+        return "refused"
+    if isinstance(error, exceptions.ConnectionError | OSError):
+        return "connection"
+    # The library's parser has no one error for an answer that it cannot read.
+    return "garbage"

@@ -1,0 +1,107 @@
+"""Who answers for a name: the live versions as one table, replaced in one assignment."""
+
+from typing import Generic
+
+from predictor.errors import ModelNotFound, NotReady, PredictorError
+from predictor.repository.states import IndexEntry, ModelState, S
+
+
+class Answers(Generic[S]):
+    """Live versions by model and number. `publish` whenever `models` has changed."""
+
+    def __init__(self, models: dict[str, ModelState[S]], default_model: str, only: str) -> None:
+        """Args:
+        default_model: answers requests that name no model, if set.
+        only: else this one, if it is there.
+        """
+        self._models = models
+        self._default_model, self._only = default_model, only
+        self._table: dict[tuple[str, str], S] = {}
+
+    def publish(self) -> None:
+        """Make the live versions those that answer from now on."""
+        table: dict[tuple[str, str], S] = {}
+        default_name = self.default_name
+        for name, model in self._models.items():
+            for version in model.live:
+                if version.served is None:
+                    continue
+                numbers = [str(version.number), *([""] if version.number == model.default else [])]
+                for number in numbers:
+                    table[name, number] = version.served
+                    if name == default_name:
+                        table["", number] = version.served
+        self._table = table
+
+    def find(self, name: str, version: str = "") -> S:
+        """Who answers for a model, `m` or `m:2`; for an empty name, the default model.
+
+        Raises:
+            ModelNotFound: no such model or version is served.
+            NotReady: there is such a model, and no version of it can answer.
+        """
+        served = self._table.get((name, version))
+        if served is not None:
+            return served
+        if ":" in name and not version:
+            name, _, version = name.rpartition(":")
+            served = self._table.get((name, version))
+            if served is not None:
+                return served
+        raise self._why_not(name, version)
+
+    def _why_not(self, name: str, version: str) -> PredictorError:
+        listed = ", ".join(self.names()) or "none"
+        if not name and not self.default_name:
+            if not self._models:
+                return NotReady("no model is loaded yet")
+            return ModelNotFound(
+                f"several models are served ({listed}): name one (by the header X-Model where the "
+                "protocol has no place for it), or set --default-model"
+            )
+        model = self._models.get(name or self.default_name)
+        if model is None:
+            shown = (name or self.default_name)[:80]
+            return ModelNotFound(f"model {shown!r} is not served here; served: {listed}")
+        served = ", ".join(self.versions(model.name))
+        if not served:
+            return NotReady(f"model {model.name!r} is not ready: {model.explain()}")
+        return ModelNotFound(
+            f"model {model.name!r} has no version {version[:80]!r}; served: {served}"
+        )
+
+    @property
+    def default_name(self) -> str:
+        """The model of who names none; empty: it would be a guess."""
+        if self._default_model:
+            return self._default_model
+        if len(self._models) == 1:
+            return next(iter(self._models))
+        return self._only if self._only in self._models else ""
+
+    def names(self) -> list[str]:
+        """All models that are known of, whether they can answer or not."""
+        return sorted(self._models)
+
+    def versions(self, name: str) -> list[str]:
+        """The versions of a model that answer, ascending."""
+        model = self._models.get(name)
+        return [str(number) for number in sorted(v.number for v in model.live)] if model else []
+
+    def all(self) -> list[S]:
+        """Everything that answers, each once."""
+        return list({id(served): served for served in self._table.values()}.values())
+
+    def problems(self) -> list[IndexEntry]:
+        """Versions that should answer and may not, with the reasons."""
+        return [
+            IndexEntry(name, str(number), version.state, version.reason)
+            for name, model in sorted(self._models.items())
+            for number, version in sorted(model.versions.items())
+            if version.code
+        ]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether something answers, and all that does is well."""
+        return bool(self._table) and all(served.is_healthy for served in self._table.values())

@@ -1,0 +1,195 @@
+"""What lies in a model directory: models, their numbered versions, and what is wrong from outside.
+
+Nothing is opened here that could be large: a look must be cheap enough to be taken every second.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from predictor.engine.bundle import MANIFEST, is_bundle
+from predictor.errors import BadModel
+from predictor.export.publish import VERSION
+from predictor.export.source import is_source
+
+# A name that can stand in a URL, in `name:version` and in a log line.
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+# What a volume or a tool leaves in a directory without meaning a model by it.
+NOT_MODELS = ("lost+found", "__pycache__")
+# Depth and number of files of a version that are looked at; more is no model.
+MAX_DEPTH, MAX_FILES = 4, 10_000
+
+# name, size, time of change and inode of every file
+Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A version on disk.
+
+    stamp: changes whenever a file of it does.
+    problem: why it must not even be opened; empty: nothing is known against it.
+    dimensions: of its vectors, where a manifest says so.
+    """
+
+    path: Path
+    stamp: Stamp = ()
+    problem: str = ""
+    dimensions: int | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One look: versions by model and number, and what cannot be a model or version at all.
+
+    strays: (model, entry) -> why; either may be a name that nobody can ask for.
+    """
+
+    models: dict[str, dict[int, Found]] = field(default_factory=dict)
+    strays: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+def find_version(path: Path) -> tuple[Path, str]:
+    """The folder to serve and its version: a version itself, or the highest numbered child.
+
+    Raises:
+        BadModel: it is neither.
+    """
+    if is_version(path):
+        return path, str(_number_of(path))
+    versions = [
+        child for child in path.iterdir() if VERSION.fullmatch(child.name) and is_version(child)
+    ]
+    if not versions:
+        raise BadModel(
+            f"{path}: no model here: neither bundle.json nor config.json, and no numbered folder "
+            "with one of them"
+        )
+    newest = max(versions, key=lambda child: int(child.name))
+    return newest, newest.name
+
+
+def is_version(path: Path) -> bool:
+    return is_bundle(path) or is_source(path)
+
+
+def _number_of(path: Path) -> int:
+    """The version of a folder that is one itself."""
+    return int(path.name) if VERSION.fullmatch(path.name) else 1
+
+
+def scan(root: Path, model_name: str) -> Layout:
+    """Look at a directory: a version, a model (numbered folders) or a repository (of models).
+
+    Args:
+        model_name: the name of the one model, where the directory is no repository.
+
+    Raises:
+        OSError: the directory cannot be listed.
+    """
+    layout = Layout()
+    if is_version(root):
+        # Whoever names one folder means its files, wherever they are linked to.
+        layout.models[model_name] = {_number_of(root): _look(root, None)}
+        return layout
+    folders = list(_folders(root))
+    inside = root.resolve()
+    if any(VERSION.fullmatch(folder.name) for folder in folders):
+        _add_model(layout, model_name, folders, inside)
+        return layout
+    for folder in folders:
+        _add_child(layout, folder, inside)
+    return layout
+
+
+def _add_child(layout: Layout, folder: Path, inside: Path) -> None:
+    """A folder of a repository: a model, or a version of one."""
+    name = _shown(folder.name)
+    if not MODEL_NAME.fullmatch(name):
+        layout.strays[name, ""] = "a model's name has letters, digits, '.', '_' and '-' only"
+    elif not _is_within(folder, inside):
+        layout.strays[name, ""] = "a link that leads out of the repository"
+    elif is_version(folder):
+        layout.models[name] = {1: _look(folder, inside)}
+    else:
+        try:
+            children = list(_folders(folder))
+        except OSError as error:
+            layout.strays[name, ""] = f"cannot be listed: {error.strerror or error}"
+            return
+        _add_model(layout, name, children, inside)
+
+
+def _add_model(layout: Layout, name: str, folders: list[Path], inside: Path) -> None:
+    versions = layout.models[name] = {}
+    for folder in folders:
+        if VERSION.fullmatch(folder.name):
+            versions[int(folder.name)] = _look(folder, inside)
+        else:
+            layout.strays[name, _shown(folder.name)] = (
+                "not a version number: 1, 2, 3, ... without leading zeros"
+            )
+    if not versions:
+        layout.strays[name, ""] = "no numbered version, no bundle.json and no config.json"
+        del layout.models[name]
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    """The folders in `path` that may mean something, by name."""
+    for child in sorted(path.iterdir()):
+        if not child.name.startswith(".") and child.name not in NOT_MODELS and child.is_dir():
+            yield child
+
+
+def _look(folder: Path, inside: Path | None) -> Found:
+    """A version's files from the outside; with `inside`, none may lead out of there."""
+    try:
+        stamp = tuple(_stamps(folder, folder, inside, 0))
+    except BadModel as error:
+        return Found(folder, problem=str(error))
+    except OSError as error:
+        return Found(folder, problem=f"{folder}: cannot be read: {error.strerror or error}")
+    if len(stamp) > MAX_FILES:
+        return Found(folder, problem=f"{folder}: more than {MAX_FILES} files are no model")
+    return Found(folder, stamp, dimensions=_dimensions(folder))
+
+
+def _stamps(
+    folder: Path, version: Path, inside: Path | None, depth: int
+) -> Iterator[tuple[str, int, int, int]]:
+    """Raises BadModel for a link that leads out, OSError for what cannot be read."""
+    if inside is not None and not _is_within(folder, inside):
+        raise BadModel(f"{folder}: a link that leads out of the repository")
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            if depth < MAX_DEPTH:
+                yield from _stamps(path, version, inside, depth + 1)
+            continue
+        if inside is not None and path.is_symlink() and not _is_within(path, inside):
+            raise BadModel(f"{path}: a link that leads out of the repository")
+        stat = path.stat()
+        name = str(path.relative_to(version))
+        yield name, stat.st_size, stat.st_mtime_ns, stat.st_ino
+
+
+def _is_within(path: Path, inside: Path) -> bool:
+    return path.resolve().is_relative_to(inside)
+
+
+class _Dimensions(msgspec.Struct):
+    dimensions: int
+
+
+def _dimensions(folder: Path) -> int | None:
+    try:
+        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Dimensions).dimensions
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _shown(name: str) -> str:
+    """A file name as text that can be written anywhere: at most 128 characters, valid Unicode."""
+    return name[:128].encode("utf-8", "replace").decode()

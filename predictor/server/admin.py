@@ -1,0 +1,166 @@
+"""What changes the server: load and unload (V2 repository API), flush the cache, set the log level.
+
+Closed unless the operator opens it: with a token on the serving port, or on a port of its own that
+only the pod itself can reach.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import msgspec
+
+from predictor.access import AdminToken
+from predictor.cache import RowCache
+from predictor.errors import InvalidInput, MethodNotAllowed, ModelNotFound, RouteNotFound
+from predictor.export.publish import VERSION
+from predictor.protocols.wire import Encoded, decode_json, encode_json
+from predictor.repository import Repository
+from predictor.server.http import Request
+from predictor.server.model import EmbeddingModel
+
+logger = logging.getLogger(__name__)
+
+REPOSITORY, OWN = "/v2/repository/", "/admin/"
+ADMIN_PATHS = (REPOSITORY, OWN)
+MAX_BODY = 64 << 10
+CLOSED = (
+    "the repository API and the admin routes are not served here (--admin-token-file, or "
+    "--admin-port on the pod's own address)"
+)
+# What Triton's clients send along and what has no meaning here.
+IGNORED = ("unload_dependents",)
+
+
+class ChangeBody(msgspec.Struct):
+    """Of load and unload."""
+
+    parameters: dict[str, Any] = {}
+
+
+class IndexBody(msgspec.Struct):
+    ready: bool = False
+
+
+class LogLevelBody(msgspec.Struct):
+    level: Literal["debug", "info", "warning", "error"]
+
+
+class Admin:
+    """The routes and what they do. token None: closed on the serving port."""
+
+    def __init__(
+        self,
+        repository: Repository[EmbeddingModel],
+        memory: RowCache | None,
+        token: AdminToken | None,
+    ) -> None:
+        self._repository, self._memory, self._token = repository, memory, token
+
+    def check(self, credential: str | None) -> None:
+        """Pass who may change things over the serving port.
+
+        Raises:
+            RouteNotFound: nobody may.
+            Unauthorized: this one may not.
+        """
+        if self._token is None:
+            raise RouteNotFound(CLOSED)
+        self._token.check(credential, time.monotonic())
+
+    async def answer(self, request: Request) -> None:
+        """A request on the serving port."""
+        self.check(request.credential)
+        await self._route(request)
+
+    async def answer_local(self, request: Request) -> None:
+        """A request on the admin port; the token is asked for if there is one."""
+        if self._token is not None:
+            self.check(request.credential)
+        await self._route(request)
+
+    async def _route(self, request: Request) -> None:
+        path, method = request.path, request.method
+        handler: Callable[[Request], Awaitable[object]] | None = None
+        allowed = "POST"
+        if path == f"{REPOSITORY}index":
+            handler = self._index
+        elif path == f"{OWN}cache/flush":
+            handler = self._flush
+        elif path == f"{OWN}log-level":
+            handler, allowed = self._log_level, "GET, POST, PUT"
+        elif path.startswith(f"{REPOSITORY}models/") and path.endswith(("/load", "/unload")):
+            handler = self._change
+        if handler is None:
+            raise RouteNotFound(f"no such admin route: {path[:80]}")
+        if method not in allowed.split(", "):
+            raise MethodNotAllowed(f"{method} {path}: the method must be {allowed}")
+        await request.respond(200, Encoded(encode_json(await handler(request))))
+
+    async def _index(self, request: Request) -> object:
+        wanted = decode_json(await request.body(MAX_BODY) or b"{}", IndexBody)
+        entries = self._repository.index()
+        if wanted.ready:
+            entries = [entry for entry in entries if entry.state == "READY"]
+        return [msgspec.structs.asdict(entry) for entry in entries]
+
+    async def _change(self, request: Request) -> object:
+        name, _, action = request.path.removeprefix(f"{REPOSITORY}models/").rpartition("/")
+        body = decode_json(await request.body(MAX_BODY) or b"{}", ChangeBody)
+        unknown = [key for key in body.parameters if key not in ("version", *IGNORED)]
+        if unknown:
+            raise InvalidInput(f"parameter {unknown[0][:40]!r} is not known here; there is version")
+        version = body.parameters.get("version")
+        if action == "load":
+            await self.load(name, version)
+        else:
+            await self.unload(name, version)
+        return {"name": name, action: True}
+
+    async def load(self, name: str, version: object = None) -> None:
+        """Serve a model as its policy says, or `version` (or name `m:2`) as its default.
+
+        Raises:
+            InvalidInput: the version is no number.
+            ModelNotFound, BadModel, BadSetting: see `Repository.load`.
+        """
+        name, number = _split(name, version)
+        logger.info("load of %s version %s asked for", name, number or "by policy")
+        await self._repository.load(name, number)
+
+    async def unload(self, name: str, version: object = None) -> None:
+        """Stop serving a model or one version of it. Raises InvalidInput, ModelNotFound."""
+        name, number = _split(name, version)
+        logger.info("unload of %s version %s asked for", name, number or "all")
+        await self._repository.unload(name, number)
+
+    async def _flush(self, request: Request) -> object:
+        if self._memory is None:
+            raise ModelNotFound("there is no cache: --cache-mb is 0")
+        rows = self._memory.flush()
+        logger.info("cache flushed: %d rows", rows)
+        return {"rows": rows}
+
+    async def _log_level(self, request: Request) -> object:
+        root = logging.getLogger()
+        if request.method != "GET":
+            body = decode_json(await request.body(MAX_BODY), LogLevelBody)
+            root.setLevel(body.level.upper())
+            logger.warning("log level is %s now", body.level)
+        return {"level": logging.getLevelName(root.level).lower()}
+
+
+def _split(name: str, version: object) -> tuple[str, int | None]:
+    """Name and number of `m`, `m:2`, or a name and a version beside it.
+
+    Raises:
+        InvalidInput: the version is no number from 1.
+    """
+    if version is None and ":" in name:
+        name, _, version = name.rpartition(":")
+    if version in (None, ""):
+        return name, None
+    if isinstance(version, bool) or not VERSION.fullmatch(str(version)):
+        raise InvalidInput(f"version {str(version)[:40]!r} is not a number from 1")
+    return name, int(str(version))
