@@ -2,6 +2,7 @@
 
 from predictor.cache.memory import RowCache
 from predictor.cache.redis_tier import RedisTier
+from predictor.cache.token_memo import TokenMemo
 from predictor.cache.version import VersionCache
 
-__all__ = ["RedisTier", "RowCache", "VersionCache"]
+__all__ = ["RedisTier", "RowCache", "TokenMemo", "VersionCache"]

@@ -87,23 +87,28 @@ def _url_options(url: str) -> dict[str, Any]:
             "--cache-redis-url: must be redis://, rediss:// or unix:// with a host or path, "
             "as redis://:password@host:6379/0"
         ) from None
-    for name in options:
-        if name not in URL_OPTIONS and not name.startswith("ssl_"):
-            raise BadSetting(f"--cache-redis-url: the option {name} cannot be set")
-    if url.startswith("unix:") and "path" not in options:
-        raise BadSetting("--cache-redis-url: unix:// needs the path of a socket")
+    if any(name not in URL_OPTIONS and not name.startswith("ssl_") for name in options):
+        # Not by name: after a '?' in a password, that would be a piece of it.
+        raise BadSetting("--cache-redis-url: only db, username, password and ssl_... may follow ?")
+    if not options.keys() & {"host", "path"}:
+        # The library would take localhost, which no pod means.
+        raise BadSetting("--cache-redis-url: has no host, or for unix:// no path")
     return options
 
 
-def failure(error: Exception) -> str:
-    """The label of REDIS_FAILURES for what went wrong."""
+def failure(error: Exception) -> tuple[str, str]:
+    """The label of REDIS_FAILURES for what went wrong, and the error's name for the log."""
     from redis import exceptions
 
+    # A refused password comes as a ConnectionError around what it is.
+    if isinstance(error.__cause__, exceptions.RedisError):
+        error = error.__cause__
     if isinstance(error, TimeoutError | exceptions.TimeoutError):
-        return "timeout"
-    if isinstance(error, exceptions.ResponseError | exceptions.AuthenticationError):
-        return "refused"
-    if isinstance(error, exceptions.ConnectionError | OSError):
-        return "connection"
-    # The library's parser has no one error for an answer that it cannot read.
-    return "garbage"
+        reason = "timeout"
+    elif isinstance(error, exceptions.ResponseError | exceptions.AuthenticationError):
+        reason = "refused"
+    elif isinstance(error, exceptions.ConnectionError | OSError):
+        reason = "connection"
+    else:  # the library's parser has no one error for an answer that it cannot read
+        reason = "garbage"
+    return reason, type(error).__name__

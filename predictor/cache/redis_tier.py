@@ -57,9 +57,9 @@ class RedisTier:
                         found += await self._client.get(keys[at : at + AT_ONCE])
             except Exception as error:
                 if found:  # it answers, only not all of a large request in time
-                    REDIS_FAILURES.labels(failure(error)).inc()
+                    REDIS_FAILURES.labels(failure(error)[0]).inc()
                 else:
-                    self._circuit.failed(failure(error), type(error).__name__, now())
+                    self._circuit.failed(*failure(error), now())
             else:
                 self._circuit.succeeded()
             self._seconds.observe(now() - started)

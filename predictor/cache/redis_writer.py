@@ -85,7 +85,7 @@ class Writer:
                 else:
                     await self._client.ping()
         except Exception as error:
-            self._circuit.failed(failure(error), type(error).__name__, now())
+            self._circuit.failed(*failure(error), now())
         else:
             if refused:
                 self._refused.inc(refused - 1)

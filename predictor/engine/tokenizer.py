@@ -62,11 +62,19 @@ class Tokenizer:
     def encode(
         self, texts: Sequence[str], *, truncate: bool = True, direction: Direction = "right"
     ) -> Tokens:
-        """Token ids of each text, special tokens included.
+        """Token ids of each text, special tokens included, cut to the model's length.
 
         Raises:
             InvalidInput: a text is not valid Unicode (a lone surrogate).
             InputTooLong: a text is over the limit and `truncate` is False.
+        """
+        return self.limit(self.ids(texts), truncate=truncate, direction=direction)
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, special tokens included, however many there are.
+
+        Raises:
+            InvalidInput: a text is not valid Unicode (a lone surrogate).
         """
         try:
             if len(texts) == 1 and len(texts[0]) <= SHORT_CHARACTERS:
@@ -77,7 +85,7 @@ class Tokenizer:
             raise InvalidInput(
                 f"inputs[{_first_not_unicode(texts)}] is not valid Unicode text (lone surrogate)"
             ) from error
-        return self._limit([encoding.ids for encoding in encodings], truncate, direction)
+        return [encoding.ids for encoding in encodings]
 
     def wrap(
         self, rows: Sequence[list[int]], *, truncate: bool = True, direction: Direction = "right"
@@ -98,7 +106,7 @@ class Tokenizer:
                 and row[len(row) - len(suffix) :] == suffix
             )
             wrapped.append(list(row) if whole else [*prefix, *row, *suffix])
-        return self._limit(wrapped, truncate, direction)
+        return self.limit(wrapped, truncate=truncate, direction=direction)
 
     def _check_ids(self, row: list[int], index: int) -> None:
         for token in row:
@@ -142,7 +150,14 @@ class Tokenizer:
                 pieces.append((token, text[start:stop], False, span))
         return pieces
 
-    def _limit(self, rows: list[list[int]], truncate: bool, direction: Direction) -> Tokens:
+    def limit(
+        self, rows: list[list[int]], *, truncate: bool = True, direction: Direction = "right"
+    ) -> Tokens:
+        """Cut what is longer than the model's length, special tokens kept.
+
+        Raises:
+            InputTooLong: a row is over the limit and `truncate` is False.
+        """
         limit = self.max_length
         long = [index for index, row in enumerate(rows) if len(row) > limit]
         if long and not truncate:

@@ -21,6 +21,8 @@ from predictor.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+# Longest that a version which was replaced waits for its last requests, seconds.
+DRAIN_S = 120.0
 WARM = "kept loaded, not served: asking for it is instant"
 
 
@@ -32,6 +34,7 @@ class Keeper(Generic[S]):
         self._settings = settings
         self._pinned = parse_versions("--pin-versions", settings.repository.pin_versions)
         self._limit = memory.limit_bytes(settings.repository.memory_limit_mb)
+        self._drain_s = DRAIN_S
         self._warm: list[Version[S]] = []
         self._leaving: dict[Version[S], asyncio.Task[None]] = {}
         self._opener = ThreadPoolExecutor(1, "open-version")
@@ -183,13 +186,17 @@ class Keeper(Generic[S]):
         served = version.served
         version.become(State.UNLOADING)
         if served is not None:
-            await served.stop_answering()
+            await served.stop_answering(self._drain_s)
         version.served = served = None
         version.become(State.UNAVAILABLE, why)
         before = memory.resident_bytes()
         await asyncio.to_thread(memory.give_back)
         freed = (before - memory.resident_bytes()) // memory.MIB
         logger.info("unloaded %s version %s: %d MiB", version.model, version.number, freed)
+
+    def hurry(self) -> None:
+        """Wait for nobody any more: the listeners have given every request its time."""
+        self._drain_s = 0.0
 
     async def stop(self) -> None:
         """Unload what is warm and wait for what is leaving; what is live is the caller's."""

@@ -7,12 +7,13 @@ who asked before is answered by the old one, who asks after by the new one.
 
 import asyncio
 import contextlib
-import hashlib
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Generic
 
+from predictor import storage
 from predictor.errors import BadModel, ModelNotFound, NotReady, PredictorError
 from predictor.metrics import REPOSITORY_POLLS
 from predictor.repository.answers import Answers
@@ -51,6 +52,7 @@ class Repository(Generic[S]):
         self._layout: Layout | None = None
         self._changing = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._stopping = threading.Event()
         self._poller: asyncio.Task[None] | None = None
 
     def index(self) -> list[IndexEntry]:
@@ -120,8 +122,10 @@ class Repository(Generic[S]):
 
     async def stop(self) -> None:
         """Let every version finish what it accepted, then unload all; nothing is asked any more."""
+        self._stopping.set()
         if self._poller is not None:
             self._poller.cancel()
+        self._keeper.hurry()
         for model in self._models.values():
             for version in model.live:
                 self._keeper.retire(version, why="", keep=False)
@@ -222,11 +226,11 @@ class Repository(Generic[S]):
         uri = self._settings.repository.model_uri
         if not uri:
             return model_path(self._settings.model)
-        from predictor import storage
-
-        name = hashlib.sha256(uri.encode()).hexdigest()[:16]
-        mirror = Path(self._settings.model.cache_dir) / "mirror" / name
-        storage.refresh(uri, mirror, self._settings.repository.download_timeout_s)
+        mirror = storage.mirror_of(Path(self._settings.model.cache_dir), uri)
+        seconds = self._settings.repository.download_timeout_s
+        fetched = storage.refresh(uri, mirror, seconds, stop=self._stopping)
+        for problem in (*fetched.conflicts, *fetched.refused):
+            logger.error("%s", problem)
         return mirror
 
     async def _look(self) -> bool:

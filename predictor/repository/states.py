@@ -42,8 +42,8 @@ class Served(Protocol):
     def start_answering(self) -> None:
         """Be ready for requests, on the running loop."""
 
-    async def stop_answering(self) -> None:
-        """Finish what was accepted, then let go of everything."""
+    async def stop_answering(self, wait_s: float) -> None:
+        """Wait so many seconds for what was accepted, then let go of everything."""
 
 
 S = TypeVar("S", bound=Served)

@@ -10,7 +10,7 @@ from typing import Any
 
 from predictor import scheduling
 from predictor.batcher import Batcher
-from predictor.cache import RedisTier, RowCache, VersionCache
+from predictor.cache import RedisTier, RowCache, TokenMemo, VersionCache
 from predictor.engine.pooling import finish
 from predictor.engine.quantize import Quantized, quantize
 from predictor.errors import BadSetting, BatchTooLarge, EmptyInput, InvalidInput, NotReady
@@ -22,8 +22,6 @@ from predictor.types import EmbedRequest, EmbedResult, FloatRows, OutputType, To
 
 # Characters that are tokenised on the event loop: about 0.5 ms at most.
 INLINE_CHARACTERS = 2048
-# Longest that a version which was replaced waits for its last requests, seconds.
-DRAIN_S = 120.0
 # Cohere's input types, and the prompt names that models use for the same thing.
 PROMPT_NAMES = {
     "search_query": ("search_query", "query", "s2p_query"),
@@ -77,6 +75,7 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
         self._tokenizing = ThreadPoolExecutor(
             settings.model.tokenization_workers or loaded.engine.threads, "tokenize"
         )
+        self._memo = TokenMemo(loaded.tokenizer.ids, settings.cache) if memory else None
         self._batcher: Batcher | None = None
         self._cache: VersionCache | None = None
         # KServe registers only models that are ready before its server starts.
@@ -121,12 +120,12 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
                 version=self.version,
             )
 
-    async def stop_answering(self) -> None:
+    async def stop_answering(self, wait_s: float = 0.0) -> None:
         """Let the requests that are here finish, then end the threads and let go of the engine."""
         if self._in_flight:
             self._finished = asyncio.Event()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(DRAIN_S):
+                async with asyncio.timeout(wait_s):
                     await self._finished.wait()
         batcher, self._batcher = self._batcher, None
         if batcher is not None:
@@ -286,7 +285,8 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
         texts: list[str] = inputs
         if prompt:
             texts = [prompt + text for text in texts]
-        return tokenizer.encode(texts, truncate=truncate, direction=request.truncation_direction)
+        rows = tokenizer.ids(texts) if self._memo is None else self._memo.ids(texts)
+        return tokenizer.limit(rows, truncate=truncate, direction=request.truncation_direction)
 
     def prompt_for(self, name: str | None, input_type: str | None = None) -> str:
         """The text put before each input.
