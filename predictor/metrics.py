@@ -92,7 +92,8 @@ REDIS_SECONDS = Histogram(
 )  # fmt: skip
 REDIS_FAILURES = Counter(
     "predictor_cache_redis_failures", "Round trips or rows that gave nothing: timeout, "
-    "connection, garbage, dropped (the queue of writes was full)", ("reason",),
+    "connection, refused (memory full, password, replica), garbage, dropped (not written: queue "
+    "full or circuit open)", ("reason",),
 )  # fmt: skip
 REDIS_OPEN = Gauge("predictor_cache_redis_open", "1 while the circuit is open: Redis is not asked")
 for _outcome in ("ok", "error"):
@@ -101,7 +102,7 @@ for _cause in ("size", "expired", "flushed"):
     CACHE_EVICTIONS.labels(_cause)
 for _operation in ("get", "set"):
     REDIS_SECONDS.labels(_operation)
-for _reason in ("timeout", "connection", "garbage", "dropped"):
+for _reason in ("timeout", "connection", "refused", "garbage", "dropped"):
     REDIS_FAILURES.labels(_reason)
 BUILD_INFO = Gauge("predictor_build_info", "1", ("version", "python", "onnxruntime", "kserve"))
 

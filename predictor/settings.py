@@ -136,14 +136,16 @@ class CacheSettings:
 
     cache_mb: float = setting(
         64.0,
-        "memory for cached vectors, MiB; about 40 000 of 384 dimensions; 0: no cache",
+        "memory for cached vectors, MiB; about 32 000 of 384 dimensions; 0: no cache",
         minimum=0,
     )
     cache_ttl_s: float = setting(
         0.0, "seconds a vector is kept; 0: until evicted, as it is never wrong", minimum=0
     )
     cache_dtype: str = setting(
-        "fp32", "fp16 holds twice as many, cosine 0.9999999 to the same", choices=("fp32", "fp16")
+        "fp32",
+        "fp16 holds 1.6 times as many of 384 dimensions, cosine 0.9999999 to the same",
+        choices=("fp32", "fp16"),
     )
     cache_redis_url: str = setting(
         "", "second tier that pods share: redis://, rediss:// or unix://; empty: none"

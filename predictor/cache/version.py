@@ -15,13 +15,12 @@ from predictor.cache.redis_rows import RedisRows
 from predictor.cache.redis_tier import RedisTier
 from predictor.cache.rows import F32, joined, split, storable, widened
 from predictor.errors import EngineError
-from predictor.metrics import CACHE_HITS, CACHE_MISSES, CACHE_SAVED_TOKENS
+from predictor.metrics import ModelMetrics
 from predictor.types import FloatRows, Lane
 
 logger = logging.getLogger(__name__)
 
 Compute = Callable[[Sequence[Ids], Lane, float | None], Awaitable[FloatRows]]
-TIERS = ("memory", "redis", "flight")
 # Rows hashed before other requests get a turn of the loop; long texts take 10 µs each.
 ROWS_A_TURN = 64
 
@@ -33,7 +32,7 @@ def _nowhere(key: bytes) -> None:
 class VersionCache:
     """Rows of one version; `embed` may stand wherever `Batcher.embed` does. One event loop."""
 
-    def __init__(  # noqa: PLR0913  all but the first by name
+    def __init__(
         self,
         compute: Compute,
         *,
@@ -42,8 +41,7 @@ class VersionCache:
         dimensions: int,
         memory: RowCache | None,
         redis: RedisTier | None,
-        model: str,
-        version: str,
+        metrics: ModelMetrics,
     ) -> None:
         """Prepare; both tiers are shared with other versions and owned by the caller.
 
@@ -59,11 +57,9 @@ class VersionCache:
         self._dtype = memory.dtype if memory else redis.dtype if redis else F32
         self._state = version_state(digest, variant, dimensions)
         self._flights = Flights(self._lead, self._kept)
-        self._labels = (model, version)
-        self._hits = {tier: CACHE_HITS.labels(*self._labels, tier) for tier in TIERS}
+        self._hits = metrics.cache_hits
         self._memory_hits = self._hits["memory"]
-        self._misses = CACHE_MISSES.labels(*self._labels)
-        self._saved_tokens = CACHE_SAVED_TOKENS.labels(*self._labels)
+        self._misses, self._saved_tokens = metrics.cache_misses, metrics.cache_saved_tokens
 
     @property
     def flying(self) -> int:
@@ -191,10 +187,3 @@ class VersionCache:
     def _kept(self, key: bytes) -> bytes | None:
         row = self._look_up(key)
         return None if row is None else widened(row, self._dtype)
-
-    def remove_metrics(self) -> None:
-        """Remove this version's series; call when it is unloaded."""
-        for tier in TIERS:
-            CACHE_HITS.remove(*self._labels, tier)
-        CACHE_MISSES.remove(*self._labels)
-        CACHE_SAVED_TOKENS.remove(*self._labels)

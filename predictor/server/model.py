@@ -116,8 +116,7 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
                 dimensions=loaded.bundle.dimensions,
                 memory=self._memory,
                 redis=self._redis,
-                model=self.name,
-                version=self.version,
+                metrics=self.metrics,
             )
 
     async def stop_answering(self, wait_s: float = 0.0) -> None:
@@ -130,8 +129,6 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
         batcher, self._batcher = self._batcher, None
         if batcher is not None:
             await batcher.stop()
-        if self._cache is not None:
-            self._cache.remove_metrics()
         self._cache = None
         self._tokenizing.shutdown(wait=False)
         self.metrics.remove()

@@ -6,6 +6,7 @@ TCP server of the test.
 
 import asyncio
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -22,6 +23,7 @@ from predictor.cache.frame import framed
 from predictor.cache.keys import redis_prefix, row_key, version_state
 from predictor.cache.redis_client import CONNECTIONS
 from predictor.cache.rows import F16, F32
+from predictor.metrics import ModelMetrics
 from predictor.settings import CacheSettings
 from predictor.types import Lane
 from tests.unit.cache.doubles import DIM, FakeCompute, vectors
@@ -48,9 +50,13 @@ class Server:
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
         end = time.monotonic() + 10
-        while not self.socket.exists():
+        while not self._listens():
             assert time.monotonic() < end
             time.sleep(0.01)
+
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
 
     def stop(self) -> None:
         self._process.kill()
@@ -113,7 +119,7 @@ def pod(redis: RedisTier, compute: FakeCompute, dtype: str = "fp32") -> VersionC
     return VersionCache(
         compute.embed, digest=DIGEST, variant="int8", dimensions=DIM,
         memory=RowCache(CacheSettings(cache_dtype=dtype)), redis=redis,
-        model="redis-test", version="1",
+        metrics=ModelMetrics("redis-test", "1"),
     )  # fmt: skip
 
 
@@ -137,7 +143,7 @@ def hits() -> float:
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(10):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110  what is waited for is elsewhere
             await asyncio.sleep(0.005)
 
 
@@ -334,7 +340,7 @@ async def test_a_wrong_password_is_no_error_and_not_in_the_log(
             for n in range(FAILURES):
                 await ask(pod(redis, FakeCompute()), [n])
             assert failures("refused") - before >= FAILURES
-        assert "reads paused" in caplog.text
+        assert "Redis fails (refused, AuthenticationError): reads paused" in caplog.text
         assert "wr0ng-secret" not in caplog.text
         async with tier(f"{running.url}?password=right") as redis:
             await ask(pod(redis, FakeCompute()), [1])
@@ -407,7 +413,8 @@ async def test_a_mad_server_gives_no_error_and_no_vector(reply: bytes) -> None:
             writer.write(reply)
 
     async with fake(mad) as url, tier(url, timeout_ms=50) as redis:
-        cache, compute = pod(redis, compute := FakeCompute()), compute
+        compute = FakeCompute()
+        cache = pod(redis, compute)
         for n in range(FAILURES + 1):
             await ask(cache, [n])
         assert compute.rows == [[n] for n in range(FAILURES + 1)]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from predictor.cache import RowCache, VersionCache
+from predictor.metrics import ModelMetrics
 from predictor.settings import CacheSettings
 from predictor.types import FloatRows, Lane
 
@@ -59,8 +60,7 @@ def version_cache(
         dimensions=dimensions,
         memory=memory or RowCache(CacheSettings(**settings)),  # type: ignore[arg-type]
         redis=None,
-        model="cache-test",
-        version=version,
+        metrics=ModelMetrics("cache-test", version),
     )
 
 

@@ -19,6 +19,7 @@ from predictor.errors import (
     Overloaded,
     PredictorError,
 )
+from predictor.metrics import ModelMetrics
 from predictor.types import FloatRows, Lane
 from tests.unit.cache.doubles import DIM, FakeCompute, Ids, turns, vectors, version_cache
 
@@ -253,7 +254,7 @@ class Chaos:
 def chaotic(chaos: Chaos) -> VersionCache:
     return VersionCache(
         chaos.embed, digest="c" * 64, variant="fp32", dimensions=DIM, memory=None, redis=None,
-        model="cache-test", version="chaos",
+        metrics=ModelMetrics("cache-test", "chaos"),
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """What is refused at start: URLs that are none, options that would undo the guards, no package."""
 
+import subprocess
 import sys
 
 import pytest
@@ -27,6 +28,8 @@ def tier(url: str) -> RedisTier:
         f"redis://:{SECRET}@host?max_connections=5000",
         f"redis://:{SECRET}@host?db={SECRET}",
         f"rediss://:{SECRET}@host?ssl_nothing=1",
+        f"redis://:pass?{SECRET}=x@host",
+        f"redis://host?{SECRET}=x",
         f"redis://:{SECRET}@[host",
         f"unix://?password={SECRET}",
         SECRET,
@@ -61,6 +64,4 @@ def test_without_the_package_the_mend_is_named(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_package_is_not_imported_unless_it_is_used() -> None:
     code = "import sys, predictor.cache; sys.exit('redis' in sys.modules)"
-    import subprocess
-
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

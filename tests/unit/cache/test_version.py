@@ -151,7 +151,7 @@ async def test_float16_is_exact_at_first_and_near_enough_after() -> None:
     assert 0 < np.abs(kept - row).max() <= np.abs(row).max() * 2**-11
 
 
-async def test_hits_misses_and_saved_tokens_are_counted_and_removed() -> None:
+async def test_hits_misses_and_saved_tokens_are_counted() -> None:
     cache = version_cache(FakeCompute(), version="counted")
     await cache.embed([[1, 1], [2], [2]], Lane.QUERY, None)
     await cache.embed([[1, 1], [3, 3, 3]], Lane.QUERY, None)
@@ -161,11 +161,6 @@ async def test_hits_misses_and_saved_tokens_are_counted_and_removed() -> None:
     assert counted("hits", version="counted", tier="flight") == 1
     assert counted("hits", version="counted", tier="redis") == 0
     assert counted("saved_tokens", version="counted") == 1 + 2 + 3
-    cache.remove_metrics()
-    for name in ("hits", "misses", "saved_tokens"):
-        metric = f"predictor_cache_{name}_total"
-        samples = [s for m in REGISTRY.collect() for s in m.samples if s.name == metric]
-        assert not [s for s in samples if s.labels["version"] == "counted"]
 
 
 async def test_a_hit_does_not_give_up_the_loop() -> None:

@@ -6,8 +6,6 @@ import pytest
 from predictor import errors
 from predictor.server.status import grpc_status, http_status, retry_after
 
-AT_START = (errors.BadModel, errors.BadSetting)
-
 
 def all_errors() -> list[type[errors.PredictorError]]:
     found, queue = [], [errors.PredictorError]
@@ -15,7 +13,8 @@ def all_errors() -> list[type[errors.PredictorError]]:
         kind = queue.pop()
         found.append(kind)
         queue += kind.__subclasses__()
-    return [kind for kind in found if kind not in AT_START]
+    # A model's faults have subclasses elsewhere; what they are called is that of their base.
+    return [kind for kind in found if kind.__module__ == errors.__name__]
 
 
 @pytest.mark.parametrize("kind", all_errors())
