@@ -6,59 +6,30 @@ closes the REST listener at once while the endpoints still point at the pod (kse
 """
 
 import asyncio
-import contextlib
 import gc
 import logging
 import signal
-import socket
-from collections.abc import Iterator
 from typing import Any
 
-import uvicorn
 import uvloop
 
 from predictor.access import AdminToken, Guard
 from predictor.cache import RedisTier, RowCache
-from predictor.errors import BadSetting
 from predictor.repository import LoadedModel, Repository
 from predictor.server.admin import Admin
 from predictor.server.grpc_server import GrpcServer
 from predictor.server.inference import Inference
 from predictor.server.kserve_sdk import ModelServer, RESTServer, kserve_app
+from predictor.server.listeners import Listeners, Uvicorn, uvicorn_config
 from predictor.server.model import EmbeddingModel
 from predictor.server.rest import Rest
 from predictor.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 2048
 # The admin port's address: the pod itself, and who may forward a port to it.
 LOCAL = "127.0.0.1"
 ADMIN_GRACE_S = 5
-
-
-class _Uvicorn(uvicorn.Server):
-    """Leaves the signals to us."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _uvicorn_config(app: Any, grace_s: int) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http="httptools",
-        loop="none",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        proxy_headers=False,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=65,
-        timeout_graceful_shutdown=grace_s,
-    )
 
 
 class _Rest(RESTServer):  # type: ignore[misc]
@@ -73,8 +44,8 @@ class _Rest(RESTServer):  # type: ignore[misc]
             settings.http_port,
             grace_period=int(settings.grace_period),
         )
-        self.config = _uvicorn_config(rest, int(settings.grace_period))
-        self.server = self._server = _Uvicorn(self.config)
+        self.config = uvicorn_config(rest, int(settings.grace_period))
+        self.server = self._server = Uvicorn(self.config)
 
     def _add_middlewares(self, app: Any) -> None:
         """KServe's timing middleware logs two lines a request; ours are metrics."""
@@ -141,66 +112,54 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
             self.registered_models.unload(name)
 
     async def _serve_models(self) -> None:
-        settings = self.settings
         self._stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._repository.look_soon)
-        listener = _listen(settings.server.host, settings.server.http_port)
-        if self._redis is not None:
-            self._redis.start()
-        await self._repository.start(self._make, self._register, self._fatal)
+        # What is there now stays: later collections need not look at it. Versions come after it.
+        gc.collect()
+        gc.freeze()
+        listeners = self._listeners()
+        try:
+            if self._redis is not None:
+                self._redis.start()
+            await self._repository.start(self._make, self._register, self._fatal)
+            await listeners.open()
+            stopped = asyncio.create_task(self._stopping.wait())
+            await asyncio.wait({*listeners.serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            await self._drain(listeners)
+        finally:
+            await self._repository.stop()
+            if self._redis is not None:
+                await self._redis.stop()
+        logger.info("stopped")
+
+    def _listeners(self) -> Listeners:
+        """The listeners, their ports taken. Raises BadSetting: one cannot be had."""
+        settings = self.settings
         rest = Rest(self._inference, settings, self._admin, kserve_app)
         kserve_rest = _Rest(self, rest)
         kserve_rest.create_application()
-        servers: list[uvicorn.Server] = [kserve_rest.server]
-        serving: list[asyncio.Task[None]] = []
-        serving.append(loop.create_task(kserve_rest.server.serve(sockets=[listener])))
-        admin_port = settings.access.admin_port
-        if admin_port:
-            local = _listen(LOCAL, admin_port)
-            servers.append(_Uvicorn(_uvicorn_config(rest.local, ADMIN_GRACE_S)))
-            serving.append(loop.create_task(servers[1].serve(sockets=[local])))
-        grpc_server = (
-            GrpcServer(self._inference, self._admin, settings)
-            if settings.server.enable_grpc
-            else None
-        )
-        grpc_port = await _start_grpc(grpc_server)
-        stopped = asyncio.create_task(self._stopping.wait())
-        # What is there now stays: later collections need not look at it.
-        gc.collect()
-        gc.freeze()
-        logger.info("listening", extra={"http": listener.getsockname()[1], "grpc": grpc_port})
-        await asyncio.wait({*serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        await self._drain(servers, serving, grpc_server)
-        await self._repository.stop()
-        if self._redis is not None:
-            await self._redis.stop()
-        logger.info("stopped")
+        grpc_server = None
+        if settings.server.enable_grpc:
+            grpc_server = GrpcServer(self._inference, self._admin, settings)
+        listeners = Listeners(grpc_server)
+        listeners.add(kserve_rest.server, settings.server.host, settings.server.http_port, "REST")
+        if settings.access.admin_port:
+            local = Uvicorn(uvicorn_config(rest.local, ADMIN_GRACE_S))
+            listeners.add(local, LOCAL, settings.access.admin_port, "admin")
+        return listeners
 
-    async def _drain(
-        self,
-        servers: list[uvicorn.Server],
-        serving: list[asyncio.Task[None]],
-        grpc_server: GrpcServer | None,
-    ) -> None:
+    async def _drain(self, listeners: Listeners) -> None:
         """Refuse (503) while the endpoints forget this pod, then finish what was accepted."""
         self._inference.draining = True
         settings = self.settings.server
         if self._exit_code == 0:
             logger.info("draining", extra={"delay_s": settings.drain_delay})
             await asyncio.sleep(settings.drain_delay)
-        for server in servers:
-            server.should_exit = True
-        closing: list[Any] = [*serving]
-        if grpc_server is not None:
-            closing.append(grpc_server.stop(settings.grace_period))
-        for outcome in await asyncio.gather(*closing, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                logger.error("a listener failed", exc_info=outcome)
-                self._exit_code = 1
+        if not await listeners.close(settings.grace_period):
+            self._exit_code = 1
 
     def _fatal(self, why: str) -> None:
         """Stop with an error when the engine is lost: another process serves better than none."""
@@ -208,26 +167,3 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
         self._exit_code = 1
         if self._stopping is not None:
             self._stopping.set()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise BadSetting(f"cannot listen on {host}:{port} (REST): {error.strerror}") from error
-    listener.listen(BACKLOG)
-    listener.setblocking(False)
-    return listener
-
-
-async def _start_grpc(server: GrpcServer | None) -> int | None:
-    if server is None:
-        return None
-    try:
-        return await server.start()
-    except OSError as error:
-        raise BadSetting(str(error)) from error
