@@ -3,20 +3,23 @@
 #
 # Measures the server beside its peers (Infinity, naive KServe) on this machine and prints one table.
 #
-#   --only SECTION,...  some of: served alone efficiency wire lanes memory start (default: all)
+#   --only SECTION,...  some of: served alone efficiency wire lanes memory start cache reload
+#                       (default: all)
 #   --json FILE         write all samples to FILE as well
 #   --rounds N          samples of each figure, interleaved (default 3); the table has medians
 #   --seconds S         of one run (default 6)
 #   --quick             one round of 2 s: does everything run? The figures say little
 #   --soak              memory: 200 000 requests instead of 20 000
+#   --reloads N         reload: changes of version under load (default 100; 10 with --quick)
 #   --seed N            of the order of the runs (default 1)
 #   --server-flag=FLAG  added to our server's command; may be repeated (--server-flag=--threads=4)
 #   --help              this text
 #
-# Needs wrk, h2load (Debian: nghttp2-client) for the section `wire`, python3 >= 3.11, 5 GB of disk
-# and a package index that pip reaches. The first run makes the peers' environments under
-# .cache/bench (minutes); all sections take about 20 minutes after that. Nothing else should run on
-# the machine meanwhile. Exit code 1: something did not run or answered errors.
+# Needs wrk, h2load (Debian: nghttp2-client) for the sections `wire` and `cache`, python3 >= 3.11,
+# 5 GB of disk and a package index that pip reaches. With redis-server on PATH, `cache` measures the
+# second tier too. The first run makes the peers' environments under .cache/bench (minutes); all
+# sections take about 30 minutes after that. Nothing else should run on the machine meanwhile.
+# Exit code 1: something did not run or answered errors.
 # What is measured against what, and how to read the table: tests/load/README.md.
 
 set -o errexit -o nounset -o pipefail
@@ -40,12 +43,17 @@ for argument in "$@"; do
 done
 
 command -v wrk >/dev/null || fail "needs wrk (Debian: apt-get install wrk)"
-if [[ $only == all || $only == *wire* ]]; then
+if [[ $only == all || $only == *wire* || $only == *cache* ]]; then
   command -v h2load >/dev/null ||
-    fail "the section wire needs h2load (Debian: apt-get install nghttp2-client)"
+    fail "the sections wire and cache need h2load (Debian: apt-get install nghttp2-client)"
 fi
 find_python >/dev/null
 [[ -r /proc/self/smaps_rollup ]] || fail "needs Linux: CPU and memory are read from /proc"
 
 hack/serve.sh --setup-only >&2
+if [[ $only == all || $only == *cache* ]] && command -v redis-server >/dev/null; then
+  "$VENV/bin/python" -c "import redis" 2>/dev/null ||
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check \
+      --constraint hack/constraints.txt redis >&2
+fi
 exec "$VENV/bin/python" -m tests.load --model-dir "$MODEL_DIR" "$@"

@@ -12,7 +12,7 @@ from predictor.types import Lane, Protocol
 
 # Seconds; resolves 1 ms where requests live and still tells 1 s from 30 s.
 SECONDS = (
-    0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05,
+    0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05,
     0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0,
 )  # fmt: skip
 POWERS = tuple(float(2**n) for n in range(15))

@@ -27,6 +27,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=6, help="of one run")
     parser.add_argument("--quick", action="store_true", help="one round of 2 s: does it run?")
     parser.add_argument("--soak", action="store_true", help="memory over 200 000 requests")
+    parser.add_argument("--reloads", type=int, default=100, help="changes of version in `reload`")
     parser.add_argument("--json", type=Path, help="write all samples to this file as well")
     parser.add_argument("--seed", type=int, default=1, help="of the order of the runs")
     parser.add_argument("--venv", type=Path, default=Path(".venv"), help="of our server")
@@ -39,7 +40,7 @@ def arguments() -> argparse.Namespace:
     if unknown:
         parser.error(f"unknown sections {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
     if options.quick:
-        options.rounds, options.seconds = 1, 2
+        options.rounds, options.seconds, options.reloads = 1, 2, 10
     return options
 
 
@@ -55,6 +56,7 @@ def main() -> int:
             seconds=asked.seconds,
             seed=asked.seed,
             soak=asked.soak,
+            reloads=asked.reloads,
             server_flags=tuple(asked.server_flag),
         )
     )

@@ -5,7 +5,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +29,7 @@ class Options:
     seconds: float
     seed: int
     soak: bool
+    reloads: int
     server_flags: tuple[str, ...]
 
 
@@ -71,6 +72,21 @@ class Bench:
         answered = wrk.run(server.port, route or server.spec.route, plan)
         used = serial + answered.requests * batch // corpus.COUNT + 2
         self._serials[server.spec.name] = max(self._serials[server.spec.name], used)
+        self.settle([server])
+        return answered
+
+    def repeat(
+        self,
+        server: servers.Server,
+        texts: Path,
+        *,
+        clients: int,
+        seconds: float | None = None,
+        route: Route | None = None,
+    ) -> Answered:
+        """As `load`, but the texts go out as they are, pass after pass: a cache may answer."""
+        plan = Load(texts, clients, seconds or self.options.seconds, serial=None)
+        answered = wrk.run(server.port, route or server.spec.route, plan)
         self.settle([server])
         return answered
 
@@ -127,9 +143,11 @@ class Bench:
             raise BenchError(f"predictor export failed: {done.stderr.strip()}")
         return BUNDLE / "1"
 
-    def ours(self, *flags: str, variant: str = "fp32") -> servers.Spec:
+    def ours(self, *flags: str, variant: str = "fp32", name: str = "") -> servers.Spec:
+        """Our server with its defaults and `flags`; a name of its own where several are up."""
         options = self.options
-        return servers.ours(options.venv, self.bundle, variant, *options.server_flags, *flags)
+        spec = servers.ours(options.venv, self.bundle, variant, *options.server_flags, *flags)
+        return replace(spec, name=name) if name else spec
 
     @property
     def own_python(self) -> Path:

@@ -7,12 +7,12 @@ as a fast one.
 
 Each text is sent behind a number that grows with every pass over the file ("17 The old ..."): no
 text is ever sent twice to one server, so no cache can answer in the engine's place. The number is
-part of the lengths given here.
+part of the lengths given here. Only the section `cache` sends texts again, and says so.
 """
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -79,15 +79,28 @@ class Corpus:
         nearest = min(range(len(self.tokens)), key=lambda i: abs(self.tokens[i] - tokens))
         return self.texts[nearest]
 
+    def near_length(self, tokens: int, tolerance: int) -> list[str]:
+        """All texts that have `tokens` tokens, or at most `tolerance` more or fewer."""
+        return [
+            text
+            for text, count in zip(self.texts, self.tokens, strict=True)
+            if abs(count - tokens) <= tolerance
+        ]
+
     def tokens_in_first(self, count: int) -> int:
         """Tokens of the first `count` texts sent, when the texts are sent round and round."""
         rounds, rest = divmod(count, len(self.tokens))
         return rounds * sum(self.tokens) + sum(self.tokens[:rest])
 
     def write(self, path: Path) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{text}\n" for text in self.texts))
-        return path
+        return write_lines(self.texts, path)
+
+
+def write_lines(texts: Iterable[str], path: Path) -> Path:
+    """A file for the client, one text a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{text}\n" for text in texts))
+    return path
 
 
 def mixed(tokenizer_file: Path, seed: int = 1) -> Corpus:

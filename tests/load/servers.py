@@ -119,7 +119,7 @@ def naive(python: Path, model_dir: Path, backend: str, *flags: str) -> Spec:
 @contextmanager
 def started(spec: Spec, logs: Path) -> Iterator[Server]:
     """The server, ready. Its output is in `logs`."""
-    port, grpc_port = _free_ports(2)
+    port, grpc_port = free_ports(2)
     ports = {"{http}": str(port), "{grpc}": str(grpc_port)}
     command = [ports.get(word, word) for word in spec.command]
     log = logs / f"{spec.name}.log"
@@ -149,7 +149,8 @@ def _tail(log: Path) -> str:
     return f"{log}\n{log.read_text(errors='replace')[-1500:]}"
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """TCP ports that nobody has at this moment."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:

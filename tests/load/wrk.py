@@ -8,8 +8,9 @@ better.
 
 import json
 import math
+import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +36,16 @@ class Route:
 
 @dataclass(frozen=True)
 class Load:
-    """What the client sends. `serial` is the number put before each text (see corpus.py)."""
+    """What the client sends: the texts of a file, one line after the other, round and round.
+
+    serial: the number put before each text (see corpus.py); None: the texts go out as they are,
+    pass after pass, one a request.
+    """
 
     texts: Path
     clients: int
     seconds: float
-    serial: int
+    serial: int | None
     batch: int = 1
     priority: str | None = None
     pause_ms: int = 0
@@ -62,14 +67,29 @@ class Answered:
         return self.requests / self.seconds
 
 
+class Running:
+    """wrk at work; calling it waits for its end."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def __call__(self) -> Answered:
+        return parse(self._process.communicate()[0])
+
+    def stop(self) -> Answered:
+        """End it now; what it saw so far."""
+        self._process.send_signal(signal.SIGINT)
+        return self()
+
+
 @contextmanager
-def background(port: int, route: Route, load: Load) -> Iterator[Callable[[], Answered]]:
-    """wrk beside what the block does; calling the result waits for its end."""
+def background(port: int, route: Route, load: Load) -> Iterator[Running]:
+    """wrk beside what the block does."""
     process = subprocess.Popen(
         _command(port, route, load), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        yield lambda: parse(process.communicate()[0])
+        yield Running(process)
     finally:
         process.kill()
         process.wait()
@@ -83,13 +103,14 @@ def run(port: int, route: Route, load: Load) -> Answered:
 def _command(port: int, route: Route, load: Load) -> list[str]:
     options = {
         "texts": str(load.texts),
-        "serial": str(load.serial),
         "batch": str(load.batch),
         "path": route.path,
         "prefix": route.prefix.replace("{n}", str(load.batch)),
         "suffix": route.suffix,
         "pause": str(load.pause_ms),
     }
+    if load.serial is not None:
+        options["serial"] = str(load.serial)
     if load.priority:
         options["priority"] = load.priority
     return [

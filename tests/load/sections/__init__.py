@@ -1,10 +1,13 @@
-"""One module a section of the table. Each starts what it needs, measures, and ends it."""
+"""One module a section of the table. Each starts what it needs, measures, and ends it.
+
+The section `cache` asks four questions and has a module for each.
+"""
 
 from collections.abc import Callable
 
 from ..bench import Bench
 from ..report import Row
-from . import alone, efficiency, lanes, memory, served, start, wire
+from . import alone, cache, efficiency, lanes, memory, reload, served, start, wire
 
 SECTIONS: dict[str, Callable[[Bench], list[Row]]] = {
     "served": served.run,
@@ -14,4 +17,6 @@ SECTIONS: dict[str, Callable[[Bench], list[Row]]] = {
     "lanes": lanes.run,
     "memory": memory.run,
     "start": start.run,
+    "cache": cache.run,
+    "reload": reload.run,
 }
