@@ -81,6 +81,7 @@ class RateLimited(Overloaded):
     headers: what is left of the limits, as `Caller.headers` has it.
     """
 
+    code = "rate_limit_exceeded"  # OpenAI's word
     rejection = "rate_limited"
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -189,6 +190,10 @@ class Internal(PredictorError):
 
 
 class MethodNotAllowed(PredictorError):
-    """The route exists, with another method."""
+    """The route exists, with other methods: `allowed`, as the header `Allow` lists them."""
 
     code = "method_not_allowed"
+
+    def __init__(self, message: str, allowed: str = "") -> None:
+        super().__init__(message)
+        self.allowed = allowed

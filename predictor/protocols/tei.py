@@ -106,6 +106,7 @@ def decode_decode(body: bytes) -> tuple[list[list[int]], bool]:
 _TYPES = {
     "empty_input": "Empty",
     "overloaded": "Overloaded",
+    "rate_limit_exceeded": "Overloaded",
     "not_ready": "Unhealthy",
     "deadline_exceeded": "Backend",
     "engine_error": "Backend",

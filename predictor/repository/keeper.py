@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 # Longest that a version which was replaced waits for its last requests, seconds.
 DRAIN_S = 120.0
+# Longest that the end of the process waits for versions to unload, seconds.
+STOP_S = 15.0
 WARM = "kept loaded, not served: asking for it is instant"
 
 
@@ -35,6 +37,8 @@ class Keeper(Generic[S]):
         self._pinned = parse_versions("--pin-versions", settings.repository.pin_versions)
         self._limit = memory.limit_bytes(settings.repository.memory_limit_mb)
         self._drain_s = DRAIN_S
+        # Whether memory was given back since somebody last looked at this.
+        self.freed = False
         self._warm: list[Version[S]] = []
         self._leaving: dict[Version[S], asyncio.Task[None]] = {}
         self._opener = ThreadPoolExecutor(1, "open-version")
@@ -170,7 +174,7 @@ class Keeper(Generic[S]):
 
     def _leave(self, version: Version[S], why: str) -> None:
         """Unload beside everything else; whoever wants the version again waits for that."""
-        version.become(State.UNLOADING)
+        version.become(State.UNLOADING, why)
         task = asyncio.get_running_loop().create_task(self._unload(version, why))
         self._leaving[version] = task
         task.add_done_callback(lambda done: self._left(version, done))
@@ -184,13 +188,14 @@ class Keeper(Generic[S]):
 
     async def _unload(self, version: Version[S], why: str = "") -> None:
         served = version.served
-        version.become(State.UNLOADING)
+        version.become(State.UNLOADING, why)
         if served is not None:
             await served.stop_answering(self._drain_s)
         version.served = served = None
         version.become(State.UNAVAILABLE, why)
         before = memory.resident_bytes()
         await asyncio.to_thread(memory.give_back)
+        self.freed = True
         freed = (before - memory.resident_bytes()) // memory.MIB
         logger.info("unloaded %s version %s: %d MiB", version.model, version.number, freed)
 
@@ -203,7 +208,9 @@ class Keeper(Generic[S]):
         for version in list(self._warm):
             self.release(version, "")
         if self._leaving:
-            await asyncio.wait(self._leaving.values())
+            _, late = await asyncio.wait(self._leaving.values(), timeout=STOP_S)
+            for task in late:
+                task.cancel()
         self._opener.shutdown(wait=False, cancel_futures=True)
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Generic
 
 from predictor import storage
-from predictor.errors import BadModel, ModelNotFound, NotReady, PredictorError
+from predictor.errors import BadModel, BadSetting, ModelNotFound, NotReady, PredictorError
 from predictor.metrics import REPOSITORY_POLLS
 from predictor.repository.answers import Answers
 from predictor.repository.keeper import Keeper, other_dimensions
-from predictor.repository.layout import Layout, scan
+from predictor.repository.layout import MODEL_NAME, Layout, scan
 from predictor.repository.opening import LoadedModel
 from predictor.repository.policy import Selection, parse_policies
 from predictor.repository.states import IndexEntry, ModelState, S, State, Version, index_of, merge
@@ -40,9 +40,12 @@ class Repository(Generic[S]):
         """Prepare; nothing is read yet.
 
         Raises:
-            BadSetting: a policy or a list of versions is none.
+            BadSetting: a policy, a list of versions or a model's name is none.
         """
         self._settings = settings
+        default = settings.repository.default_model
+        if default and not MODEL_NAME.fullmatch(default):
+            raise BadSetting(f"--default-model {default[:80]!r} is not the name of a model")
         self._policies = parse_policies(settings.repository.version_policy)
         self._keeper: Keeper[S] = Keeper(settings)
         self._models: dict[str, ModelState[S]] = {}
@@ -135,7 +138,9 @@ class Repository(Generic[S]):
     # What others ask for
 
     def look_soon(self) -> None:
-        """Look for changes now; for SIGHUP."""
+        """Look for changes now, and try again what failed; for SIGHUP."""
+        for model in self._models.values():
+            model.forgive()
         self._wake.set()
 
     async def refresh(self) -> bool:
@@ -243,6 +248,10 @@ class Repository(Generic[S]):
             why = (error.strerror or error) if isinstance(error, OSError) else error
             logger.error("cannot look at the repository: %s", why)
             return False
+        if self._keeper.freed:
+            self._keeper.freed = False
+            for model in self._models.values():
+                model.forgive("memory")
         before, self._layout = self._layout, layout
         REPOSITORY_POLLS.labels("ok").inc()
         return merge(self._models, layout, before)

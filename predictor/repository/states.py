@@ -194,6 +194,12 @@ class ModelState(Generic[S]):
         if number in (None, self.asked):
             self.asked = None
 
+    def forgive(self, code: str = "") -> None:
+        """Let versions that failed be tried again: all of them, or those that failed for this."""
+        for version in self.versions.values():
+            if version.failed is not None and code in ("", version.code):
+                version.failed = None
+
     def is_stopped(self, number: int) -> bool:
         return self.unloaded or number in self.stopped
 

@@ -6,7 +6,7 @@ only the pod itself can reach.
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -95,7 +95,7 @@ class Admin:
         if handler is None:
             raise RouteNotFound(f"no such admin route: {path[:80]}")
         if method not in allowed.split(", "):
-            raise MethodNotAllowed(f"{method} {path}: the method must be {allowed}")
+            raise MethodNotAllowed(f"{method} {path}: the method must be {allowed}", allowed)
         await request.respond(200, Encoded(encode_json(await handler(request))))
 
     async def _index(self, request: Request) -> object:
@@ -108,10 +108,7 @@ class Admin:
     async def _change(self, request: Request) -> object:
         name, _, action = request.path.removeprefix(f"{REPOSITORY}models/").rpartition("/")
         body = decode_json(await request.body(MAX_BODY) or b"{}", ChangeBody)
-        unknown = [key for key in body.parameters if key not in ("version", *IGNORED)]
-        if unknown:
-            raise InvalidInput(f"parameter {unknown[0][:40]!r} is not known here; there is version")
-        version = body.parameters.get("version")
+        version = version_of(body.parameters)
         if action == "load":
             await self.load(name, version)
         else:
@@ -151,6 +148,18 @@ class Admin:
         return {"level": logging.getLevelName(root.level).lower()}
 
 
+def version_of(parameters: Mapping[str, Any]) -> object:
+    """The version that load or unload is told beside the name, as it came.
+
+    Raises:
+        InvalidInput: there is a parameter that nobody would follow.
+    """
+    unknown = [key for key in parameters if key not in ("version", *IGNORED)]
+    if unknown:
+        raise InvalidInput(f"parameter {unknown[0][:40]!r} is not known here; there is version")
+    return parameters.get("version")
+
+
 def _split(name: str, version: object) -> tuple[str, int | None]:
     """Name and number of `m`, `m:2`, or a name and a version beside it.
 
@@ -159,7 +168,7 @@ def _split(name: str, version: object) -> tuple[str, int | None]:
     """
     if version is None and ":" in name:
         name, _, version = name.rpartition(":")
-    if version in (None, ""):
+    if version is None:
         return name, None
     if isinstance(version, bool) or not VERSION.fullmatch(str(version)):
         raise InvalidInput(f"version {str(version)[:40]!r} is not a number from 1")

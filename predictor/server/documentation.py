@@ -70,9 +70,11 @@ ROUTES = (
 
 ERRORS = {
     "400": "Malformed",
+    "401": "No API key, or an unknown one, where keys are asked for",
+    "403": "The API key is not for this model",
     "404": "Unknown model",
     "413": "Body over the byte limit",
-    "429": "Queue full",
+    "429": "Queue full, or the key's limit reached",
     "503": "Not ready",
     "504": "Deadline passed",
 }

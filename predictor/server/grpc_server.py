@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from predictor.access import credential
@@ -16,7 +17,7 @@ from predictor.errors import EmptyInput, InvalidInput, PredictorError, RateLimit
 from predictor.protocols import v2
 from predictor.protocols.wire import Decoded, Encoded
 from predictor.server import metadata
-from predictor.server.admin import Admin
+from predictor.server.admin import Admin, version_of
 from predictor.server.headers import request_id_of
 from predictor.server.inference import Answer, Call, Inference, internal_error
 from predictor.server.kserve_sdk import messages, services
@@ -186,14 +187,14 @@ class Servicer(services.GRPCInferenceServiceServicer):  # type: ignore[misc]
         return messages.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True)
 
     async def _change(
-        self, action: Callable[[str], Awaitable[None]], request: Any, context: Context
+        self, action: Callable[[str, object], Awaitable[None]], request: Any, context: Context
     ) -> str:
         """Load or unload a model, `m` or `m:2`, for who has the admin token; its name."""
         headers = dict(context.invocation_metadata() or ())
         name = _repository_name(request)
         try:
             self._admin.check(credential(headers.get("authorization"), headers.get("x-api-key")))
-            await action(name)
+            await action(name, version_of(_repository_parameters(request)))
         except PredictorError as error:
             await abort(context, error, "")
         except Exception:
@@ -216,6 +217,26 @@ def _repository_name(request: Any) -> str:
         if field.field_number == 2 and isinstance(field.data, bytes):
             return field.data.decode("utf-8", "replace")
     return str(request.model_name)
+
+
+def _repository_parameters(request: Any) -> dict[str, Any]:
+    """Triton's `parameters` of a load or unload, field 3, which KServe's proto does not have.
+
+    Entries are read as those of an inference request, which are the same but for values of bytes.
+
+    Raises:
+        InvalidInput: they are no parameters.
+    """
+    given: dict[str, Any] = {}
+    for field in cast(Any, UnknownFieldSet(request)):
+        if field.field_number == 3 and isinstance(field.data, bytes):
+            try:
+                entry = messages.ModelInferRequest.ParametersEntry.FromString(field.data)
+            except DecodeError as error:
+                raise InvalidInput("parameters cannot be read") from error
+            kind = entry.value.WhichOneof("parameter_choice")
+            given[entry.key] = getattr(entry.value, kind) if kind else b""
+    return given
 
 
 def _trailing(answer: Answer, request_id: str) -> tuple[tuple[str, str], ...]:

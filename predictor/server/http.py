@@ -14,6 +14,7 @@ from predictor.errors import (
     BodyTooLarge,
     ClientGone,
     MalformedBody,
+    MethodNotAllowed,
     PredictorError,
     RateLimited,
     Unauthorized,
@@ -143,6 +144,8 @@ async def refuse(
         headers.append((b"retry-after", seconds.encode()))
     if isinstance(error, RateLimited):
         headers += [(name.encode(), value.encode()) for name, value in error.headers]
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allowed.encode()))
     if isinstance(error, Unauthorized):
         headers.append((b"www-authenticate", b"Bearer"))
     # The rest of a body that was not read would be taken for the next request.

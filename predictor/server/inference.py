@@ -89,7 +89,7 @@ class Inference:
     def refused(self, protocol: Protocol, error: PredictorError) -> None:
         """Count a request that was refused before its body was read."""
         observe_request(protocol, "", "", http_status(error, protocol), 0.0)
-        self._count_rejection(None, error)
+        self.count_rejection(None, error)
 
     def caller(self, credential: str | None) -> Caller | None:
         """Who sent this key; None: nobody needs one. Raises Unauthorized."""
@@ -121,12 +121,12 @@ class Inference:
             return Answer(call.encode(decoded.options, result), result, headers)
         except PredictorError as error:
             status = http_status(error, call.protocol)
-            self._count_rejection(model, error)
+            self.count_rejection(model, error)
             raise
         except asyncio.CancelledError:
             gone = ClientGone("the client went away")
             status = http_status(gone, call.protocol)
-            self._count_rejection(model, gone)
+            self.count_rejection(model, gone)
             raise
         except Exception as error:
             status = 500
@@ -156,7 +156,8 @@ class Inference:
                 f"{self.in_flight} requests at once; the limit is {self._max_concurrent}"
             )
 
-    def _count_rejection(self, model: EmbeddingModel | None, error: PredictorError) -> None:
+    def count_rejection(self, model: EmbeddingModel | None, error: PredictorError) -> None:
+        """Count a request that was refused for such an error, if it is one to be counted."""
         if error.rejection:
             name, version = (model.name, model.version) if model else ("", "")
             count_rejection(name, version, error.rejection)

@@ -28,7 +28,9 @@ class Uvicorn(uvicorn.Server):
 def uvicorn_config(app: Any, grace_s: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        interface="asgi3",  # a bound method would be taken for ASGI 2
         http="httptools",
+        ws="none",  # an upgrade with a body would never be answered, and fail the shutdown
         loop="none",
         lifespan="off",
         access_log=False,

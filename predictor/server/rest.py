@@ -1,6 +1,7 @@
 """Which path is which: inference routes, health, metadata, metrics, documentation."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
 from typing import Any
@@ -107,6 +108,10 @@ class Rest:
             handler = None
         if handler is None and (allowed := self._allowed(path)):
             handler = partial(self._not_allowed, allowed)
+        if handler is None and method not in ("GET", "HEAD"):
+            # KServe's own routes ask for no key and read bodies of any size, and its patterns
+            # match paths that end in a newline, which ours do not.
+            handler = self._unknown
         if handler is None:
             await self._kserve(scope, receive, send)
             return
@@ -145,8 +150,10 @@ class Rest:
         return None
 
     def _get_model(self, path: str) -> Handler | None:
-        if path.startswith(("/v1/models/", "/openai/v1/models/")) and ":" not in path:
-            name = path.rsplit("/", 1)[1]
+        if path.startswith(("/v1/models/", "/openai/v1/models/")):
+            name = path.partition("/models/")[2]
+            if not name or name.endswith((":predict", ":explain")):
+                return None
             return partial(self._json, lambda: metadata.openai_model(self._inference, name))
         if not path.startswith("/v2/models/"):
             return None
@@ -218,13 +225,20 @@ class Rest:
         self, tool: Callable[[EmbeddingModel, bytes], Encoded], request: Request
     ) -> None:
         """TEI's /tokenize and /decode, off the loop: they take texts of any length."""
+        model: EmbeddingModel | None = None
         try:
-            self._inference.caller(request.credential)
+            caller = self._inference.caller(request.credential)
             body = await request.body(self._limit)
             model = self._inference.models.find(_named(request))
+            if caller is not None:
+                caller.may_use(model.name)
+                caller.take_request(time.monotonic())
             encoded = await asyncio.to_thread(tool, model, body)
         except ClientGone:
             return
+        except PredictorError as error:
+            self._inference.count_rejection(model, error)
+            raise
         await request.respond(200, encoded)
 
     # Everything else
@@ -266,10 +280,12 @@ class Rest:
         raise RouteNotFound(CANNOT)
 
     async def _not_allowed(self, allowed: str, request: Request) -> None:
-        error = MethodNotAllowed(f"{request.method} {request.path}: the method must be {allowed}")
-        protocol = _protocol_of(request.path)
-        body = error_body(protocol, error, "")
-        await request.respond(405, Encoded(body), ((b"allow", allowed.encode()),))
+        raise MethodNotAllowed(
+            f"{request.method} {request.path}: the method must be {allowed}", allowed
+        )
+
+    async def _unknown(self, request: Request) -> None:
+        raise RouteNotFound(f"no such route: {request.path[:80]}")
 
 
 def _model_and_version(path: str) -> tuple[str, str]:
@@ -277,7 +293,7 @@ def _model_and_version(path: str) -> tuple[str, str]:
     parts = path.split("/")
     if len(parts) == 1:
         return parts[0], ""
-    if len(parts) == 3 and parts[1] == "versions":
+    if len(parts) == 3 and parts[1] == "versions" and parts[2]:
         return parts[0], parts[2]
     return "", ""
 

@@ -1,5 +1,7 @@
 """What an error's meaning is called in HTTP and in gRPC: one table, the only one."""
 
+import math
+
 import grpc
 
 from predictor.errors import NotReady, Overloaded, PredictorError, RouteNotFound
@@ -23,6 +25,7 @@ _HTTP = {
     "bad_model": 409,
     "bad_setting": 409,
     "overloaded": 429,
+    "rate_limit_exceeded": 429,
     "deadline_exceeded": 504,
     "not_ready": 503,
     "engine_out_of_memory": 503,
@@ -61,5 +64,5 @@ def grpc_status(error: PredictorError) -> grpc.StatusCode:
 def retry_after(error: PredictorError) -> str | None:
     """Whole seconds for `Retry-After`, if coming back makes sense."""
     if isinstance(error, (Overloaded, NotReady)):
-        return str(max(1, round(error.retry_after_s)))
+        return str(max(1, math.ceil(error.retry_after_s)))
     return "1" if _HTTP[error.code] == 503 else None
