@@ -5,40 +5,57 @@
 #                interpreter at the same place in both.
 #   VARIANT      cpu, or gpu: ONNX Runtime with CUDA, whose libraries come as wheels, so that the
 #                node needs only the driver.
+#   EXTRAS       more of the package's extras, separated by commas: redis, storage (models from S3,
+#                GCS, Azure), hub.
+#
+# What is in it: /opt/predictor/sbom.cdx.json (CycloneDX).
 
 ARG BASE_IMAGE=docker.io/library/python:3.12-slim-bookworm
 
 FROM ${BASE_IMAGE} AS build
 ARG VARIANT=cpu
+ARG EXTRAS=""
 RUN python3 -m venv --without-pip /opt/predictor
 
 # Dependencies first, with an empty package in our place: they are a layer of their own, made anew
-# only when pyproject.toml or the versions change. Out of them go the code generator that KServe
-# asks for (grpcio-tools, which asks for setuptools) and the libraries' own tests: no server imports
-# them. Bytecode is never checked against its source: builders rewrite times, and nothing in an
+# only when pyproject.toml or the versions change. Out of them goes what is declared and no server
+# imports (hack/image/installed.py says what and why; a third of it all), the libraries' own tests and
+# programs. Bytecode is never checked against its source: builders rewrite times, and nothing in an
 # image changes.
 WORKDIR /dependencies
 COPY pyproject.toml LICENSE hack/constraints.txt ./
+COPY hack/image/installed.py hack/image/prune.py ./hack/image/
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     touch README.md && mkdir predictor && echo '__version__ = "0"' >predictor/__init__.py && \
+    extras="${VARIANT}${EXTRAS:+,${EXTRAS}}" && \
     python3 -m pip --python /opt/predictor/bin/python install \
       --no-cache-dir --no-compile --only-binary :all: \
-      --constraint constraints.txt ".[${VARIANT}]" && \
+      --constraint constraints.txt ".[${extras}]" && \
+    /opt/predictor/bin/python -m hack.image.prune \
+      "${extras}" /opt/predictor/lib/python3*/site-packages >unneeded && \
     python3 -m pip --python /opt/predictor/bin/python uninstall --yes \
-      predictor grpcio-tools setuptools && \
-    find /opt/predictor/lib -type d \( -name tests -o -path '*/onnx/backend/test' \) -prune \
-      -exec rm -rf {} + && \
+      --requirement unneeded predictor && \
+    find /opt/predictor/bin -type f -delete && \
+    find /opt/predictor/lib -type d \
+      \( -name tests -o -path '*/onnx/backend/test' -o -path '*/site-packages/kubernetes/aio' \) \
+      -prune -exec rm -rf {} + && \
     /opt/predictor/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash \
       /opt/predictor/lib
 
-# Then the package, in a tree of its own that is laid over the first: a small layer.
+# Then the package, in a tree of its own that is laid over the first: a small layer. With it the
+# bill of materials, of both trees and the base.
 WORKDIR /src
 COPY pyproject.toml LICENSE README.md ./
 COPY predictor ./predictor
+COPY hack/image ./hack/image
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m pip --python /opt/predictor/bin/python install \
       --no-cache-dir --no-compile --no-deps --prefix /opt/package . && \
-    /opt/predictor/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/package/lib
+    /opt/predictor/bin/python -m compileall -q --invalidation-mode unchecked-hash \
+      /opt/package/lib && \
+    /opt/predictor/bin/python -m hack.image.sbom "${VARIANT}${EXTRAS:+,${EXTRAS}}" \
+      /opt/predictor/lib/python3*/site-packages /opt/package/lib/python3*/site-packages \
+      >/opt/package/sbom.cdx.json
 
 
 FROM ${BASE_IMAGE}

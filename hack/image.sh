@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Usage: hack/image.sh [--base IMAGE] [--variant cpu|gpu] [--tag TAG]
+# Usage: hack/image.sh [--base IMAGE] [--variant cpu|gpu] [--extras E,E...] [--tag TAG]
 #
 # Builds the container image with buildah, or with docker where there is no buildah, and prints its
 # size and what it adds to its base.
 #
 #   --base IMAGE   Python >= 3.11 on glibc (default: BASE_IMAGE of hack/versions.env)
-#   --variant V    cpu, the default, or gpu: with CUDA, several GB
+#   --variant V    cpu, the default, or gpu: with CUDA, 3 GB
+#   --extras E     more extras of the package: redis, storage, hub; separated by commas
 #   --tag TAG      name of the image (default: localhost/predictor:VARIANT)
 #   --help         this text
 #
@@ -19,6 +20,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source hack/lib.sh
 
 variant=cpu
+extras=
 tag=
 while (($#)); do
   case $1 in
@@ -26,11 +28,12 @@ while (($#)); do
       usage "hack/$(basename "$0")"
       exit
       ;;
-    --base | --variant | --tag)
+    --base | --variant | --extras | --tag)
       (($# > 1)) || fail "$1 needs a value"
       case $1 in
         --base) BASE_IMAGE=$2 ;;
         --variant) variant=$2 ;;
+        --extras) extras=$2 ;;
         --tag) tag=$2 ;;
       esac
       shift 2
@@ -39,6 +42,7 @@ while (($#)); do
   esac
 done
 [[ $variant == cpu || $variant == gpu ]] || fail "--variant $variant: cpu or gpu"
+[[ $extras =~ ^([a-z]+(,[a-z]+)*)?$ ]] || fail "--extras $extras: names separated by commas"
 tag=${tag:-localhost/predictor:$variant}
 
 if command -v buildah >/dev/null; then
@@ -90,6 +94,7 @@ index_settings >"$settings"
 arguments=(
   --build-arg "BASE_IMAGE=$BASE_IMAGE"
   --build-arg "VARIANT=$variant"
+  --build-arg "EXTRAS=$extras"
   --secret "id=pip,src=$settings"
 )
 

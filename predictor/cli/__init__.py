@@ -6,10 +6,10 @@ import sys
 from typing import NoReturn
 
 from predictor import __version__
-from predictor.cli import bench, compare, export, inspect, serve
+from predictor.cli import ask, bench, compare, export, inspect, serve
 from predictor.errors import BadModel, BadSetting
 
-COMMANDS = (serve, export, inspect, compare, bench)
+COMMANDS = (serve, export, inspect, compare, bench, ask)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

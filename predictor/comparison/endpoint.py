@@ -1,11 +1,11 @@
 """Vectors from a running server, over V2 REST with JSON tensors: any server that speaks it will do.
 
-A request asks for vectors that are not normalised; a server that does not know the parameter
+`embed` asks for vectors that are not normalised; a server that does not know the parameter
 ignores it. Nothing is tried again: what is compared must be what was answered.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -24,9 +24,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Answer:
-    what: str
+    """What the server says of its model, the vectors `[N, dim]`, and how many texts were cut."""
+
+    model: str
+    version: str
+    revision: str
     raw: FloatRows
     truncated: int
+
+    @property
+    def what(self) -> str:
+        return f"{self.model}, version {self.version}, revision {self.revision}"
 
 
 class _Listed(msgspec.Struct):
@@ -35,6 +43,15 @@ class _Listed(msgspec.Struct):
 
 class _Models(msgspec.Struct):
     data: list[_Listed]
+
+
+class _Described(msgspec.Struct):
+    name: str
+    shape: list[int]
+
+
+class _Metadata(msgspec.Struct):
+    outputs: list[_Described]
 
 
 class _Output(msgspec.Struct):
@@ -70,22 +87,43 @@ def embed(address: Address, texts: Sequence[str], progress: Progress) -> Answer:
         BadModel: the server refuses, or answers something else.
         BadSetting: nobody answers.
     """
-    rows: list[FloatRows] = []
-    truncated = 0
-    what = ""
+    answers: list[Answer] = []
     batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
     with progress.step(f"embedding with {address.url}", len(batches)) as advance:
         for batch in batches:
-            content, revision = call(address, "POST", f"{address.path}/infer", _body(batch))
-            answer = _decode(address, content, _Inferred)
-            what = ", ".join([answer.model_name, f"version {answer.model_version}", revision])
-            vectors, cut = _vectors(address, answer, len(batch))
-            if rows and vectors.shape[1] != rows[0].shape[1]:
-                raise BadModel(f"{address.url}: answers vectors of different widths")
-            rows.append(vectors)
-            truncated += cut
+            answers.append(infer(address, batch, {"normalize": False}))
             advance()
-    return Answer(what, np.concatenate(rows), truncated)
+    if len({answer.raw.shape[1] for answer in answers}) > 1:
+        raise BadModel(f"{address.url}: answers vectors of different widths")
+    raw = np.concatenate([answer.raw for answer in answers])
+    return replace(answers[-1], raw=raw, truncated=sum(answer.truncated for answer in answers))
+
+
+def infer(address: Address, texts: Sequence[str], parameters: Mapping[str, Any]) -> Answer:
+    """Vectors of the texts by one request to an address with a path.
+
+    Raises:
+        BadModel: the server refuses, or answers something else.
+        BadSetting: nobody answers.
+    """
+    content, revision = call(address, "POST", f"{address.path}/infer", _body(texts, parameters))
+    answer = _decode(address, content, _Inferred)
+    vectors, truncated = _vectors(address, answer, len(texts))
+    return Answer(answer.model_name, answer.model_version, revision, vectors, truncated)
+
+
+def dimensions(address: Address) -> int:
+    """How many numbers a vector has, by the metadata of the model at an address with a path.
+
+    Raises:
+        BadModel: the server refuses, answers something else, or does not tell.
+        BadSetting: nobody answers.
+    """
+    content, _ = call(address, "GET", address.path)
+    for output in _decode(address, content, _Metadata).outputs:
+        if output.name == "embedding" and output.shape and output.shape[-1] > 0:
+            return output.shape[-1]
+    raise BadModel(f"{address.url}: does not tell how many dimensions its output 'embedding' has")
 
 
 def _only_model(address: Address) -> str:
@@ -99,12 +137,12 @@ def _only_model(address: Address) -> str:
     return names[0]
 
 
-def _body(texts: Sequence[str]) -> bytes:
+def _body(texts: Sequence[str], parameters: Mapping[str, Any]) -> bytes:
     tensor = {"name": "text", "datatype": "BYTES", "shape": [len(texts)], "data": list(texts)}
     request = {
         "inputs": [tensor],
         "outputs": [{"name": "embedding"}],
-        "parameters": {"normalize": False},
+        "parameters": dict(parameters),
     }
     return json.dumps(request).encode()
 

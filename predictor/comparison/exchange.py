@@ -3,7 +3,8 @@
 import http.client
 import json
 import re
-from dataclasses import dataclass
+import ssl
+from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from predictor.errors import BadModel, BadSetting
@@ -14,13 +15,30 @@ MODEL_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/infer)?/?"
 
 @dataclass(frozen=True)
 class Address:
-    """A server, and the path of one of its models; no path yet: the only model it has."""
+    """A server, and the path of one of its models; no path yet: the only model it has.
+
+    key: sent as a bearer token. timeout_s: seconds that each wait may take; None: TIMEOUT_S.
+    """
 
     url: str
     secure: bool
     host: str
     port: int | None
     path: str = ""
+    key: str = field(default="", repr=False)
+    timeout_s: float | None = None
+
+
+class Unreachable(BadSetting):
+    """Nobody answers there, at the moment or at all."""
+
+
+class Refused(BadModel):
+    """The server answered with another status than 200."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def parse(url: str) -> Address:
@@ -51,27 +69,34 @@ def call(address: Address, method: str, path: str, body: bytes | None = None) ->
     """One exchange: the body of the answer and the revision that it names.
 
     Raises:
-        BadModel: the status is not 200, or it is not HTTP.
-        BadSetting: nobody answers.
+        BadModel: it is not HTTP; Refused: the status is not 200.
+        BadSetting: the certificate is not trusted; Unreachable: nobody answers.
     """
     kind = http.client.HTTPSConnection if address.secure else http.client.HTTPConnection
-    connection = kind(address.host, address.port, timeout=TIMEOUT_S)
+    timeout_s = TIMEOUT_S if address.timeout_s is None else address.timeout_s
+    headers = {"Content-Type": "application/json"}
+    if address.key:
+        headers["Authorization"] = f"Bearer {address.key}"
+    connection = kind(address.host, address.port, timeout=timeout_s)
     try:
-        connection.request(method, path, body, {"Content-Type": "application/json"})
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
         content = response.read()
     except TimeoutError as error:
-        raise BadSetting(f"{address.url}: no answer within {TIMEOUT_S:g} s") from error
+        raise Unreachable(f"{address.url}: no answer within {timeout_s:.3g} s") from error
+    except ssl.SSLCertVerificationError as error:
+        raise BadSetting(f"{address.url}: {error.verify_message}") from error
     except (OSError, UnicodeError) as error:  # a host's name may be no name at all
         why = getattr(error, "strerror", None) or str(error)
-        raise BadSetting(f"{address.url}: cannot be reached ({why}): is it running?") from error
+        raise Unreachable(f"{address.url}: cannot be reached ({why}): is it running?") from error
     except http.client.HTTPException as error:
         raise BadModel(f"{address.url}: does not answer HTTP: {error!r:.200}") from error
     finally:
         connection.close()
     if response.status != 200:
-        raise BadModel(f"{address.url}: {method} {path} is answered {_refusal(response, content)}")
-    return content, f"revision {response.headers.get('X-Model-Revision', 'not told')}"
+        told = f"{method} {path} is answered {_refusal(response, content)}"
+        raise Refused(f"{address.url}: {told}", response.status)
+    return content, response.headers.get("X-Model-Revision", "not told")
 
 
 def _refusal(response: http.client.HTTPResponse, content: bytes) -> str:

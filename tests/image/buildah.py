@@ -3,8 +3,8 @@
 Run in a chroot of the mounted image, in a mount namespace of its own, and not by `buildah run`:
 that cannot make the root read-only, and its chroot isolation shows the image the machine's own /dev
 and /sys. Here the process sees what a pod sees: a read-only root, a /tmp, the model, a bare /dev;
-any uid, no capabilities. And all mounts go when the process goes, however it ends. Only the network
-and the processes are the machine's.
+any uid, no capabilities. And no shell: each is covered by an empty file. All mounts go when the
+process goes, however it ends. Only the network and the processes are the machine's.
 """
 
 import json
@@ -47,6 +47,9 @@ for node in null zero full random urandom; do
   mount --bind "/dev/$node" "$root/dev/$node"
 done
 mount -o remount,bind,ro "$root/dev"
+for shell in sh dash bash; do
+  if [ -e "$root/bin/$shell" ]; then mount --bind /dev/null "$root/bin/$shell"; fi
+done
 mount -o remount,bind,ro "$root"
 exec chroot --userspec="$uid:$uid" --groups="$uid" "$root" /usr/bin/env -i "$@"
 """
@@ -120,6 +123,15 @@ def mounted(tag: str) -> Iterator[Path]:
         yield Path(buildah("mount", container))
     finally:
         buildah("rm", container)
+
+
+def compressed_size(tag: str, folder: Path) -> int:
+    """Bytes of all layers as a registry keeps them, the base's too; written to the folder."""
+    buildah("push", "--quiet", tag, f"oci:{folder}:image")
+    blobs = folder / "blobs/sha256"
+    (found,) = json.loads((folder / "index.json").read_text())["manifests"]
+    manifest = json.loads((blobs / found["digest"].removeprefix("sha256:")).read_text())
+    return sum(layer["size"] for layer in manifest["layers"])
 
 
 def read_config(tag: str) -> dict[str, Any]:
