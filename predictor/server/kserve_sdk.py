@@ -24,6 +24,7 @@ class _DeferredPandas(ModuleType):
 
 
 def _real_pandas() -> ModuleType:
+    """Where it is installed; the image leaves it out, as nothing here takes that path."""
     return importlib.import_module("pandas")
 
 
