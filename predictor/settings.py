@@ -152,8 +152,8 @@ class CacheSettings:
     )
     cache_redis_timeout_ms: float = setting(
         50.0,
-        "most that a request waits for Redis, ms; a round trip takes 0.2 when nothing else runs and "
-        "7 under load, when computing takes 100",
+        "most that a request waits for Redis, ms; a round trip takes 0.2 on a quiet machine and 7 "
+        "under load, when computing takes 100",
         minimum=0.1,
     )
     cache_redis_ttl_s: int = setting(

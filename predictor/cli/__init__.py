@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from predictor import __version__
 from predictor.cli import ask, bench, compare, export, inspect, serve
-from predictor.errors import BadModel, BadSetting
+from predictor.errors import BadModel, BadSetting, Internal
 
 COMMANDS = (serve, export, inspect, compare, bench, ask)
 
@@ -24,9 +24,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     given = parser.parse_args(arguments)
     try:
         code = given.run(given)
-    except (BadModel, BadSetting) as error:
+    except (BadModel, BadSetting, Internal) as error:
         sys.stderr.write(f"predictor: {error}\n")
-        code = 1 if isinstance(error, BadModel) else 2
+        code = 2 if isinstance(error, BadSetting) else 1
     except KeyboardInterrupt:
         sys.stderr.write("predictor: interrupted\n")
         code = 130

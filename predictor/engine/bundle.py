@@ -161,7 +161,7 @@ def read_bundle(folder: Path) -> Bundle:
         if schema != SCHEMA:
             raise BadModel(f"{manifest}: schema {schema}; this server reads schema {SCHEMA}")
         bundle = msgspec.json.decode(content, type=Bundle)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
         raise BadModel(f"{manifest}: not a readable manifest: {error}") from error
     for name, digest in bundle.files.items():
         path = folder / name

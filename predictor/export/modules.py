@@ -67,7 +67,7 @@ def read_json(path: Path, *, missing_ok: bool = False) -> dict[str, Any]:
         if missing_ok:
             return {}
         raise BadModel(f"{path}: missing") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadModel(f"{path}: not readable JSON: {error}") from error
     if not isinstance(content, dict):
         raise BadModel(f"{path}: holds a {type(content).__name__}, not an object")

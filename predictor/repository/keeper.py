@@ -9,11 +9,20 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Generic
 
-from predictor.errors import BadModel, BadSetting, Internal, NoMemory, OtherDimensions
+from predictor.errors import (
+    BadModel,
+    BadSetting,
+    IncompleteModel,
+    Internal,
+    NoMemory,
+    OtherDimensions,
+)
 from predictor.metrics import MODEL_LOAD_SECONDS, MODEL_LOADS
 from predictor.repository import memory
+from predictor.repository.layout import Stamp, stamp_of
 from predictor.repository.opening import LoadedModel, open_version
 from predictor.repository.policy import parse_versions
 from predictor.repository.states import S, State, Version
@@ -25,6 +34,7 @@ logger = logging.getLogger(__name__)
 DRAIN_S = 120.0
 # Longest that the end of the process waits for versions to unload, seconds.
 STOP_S = 15.0
+CROWDED = "unloaded, as no more are kept loaded (--warm-versions, --memory-limit-mb)"
 WARM = "kept loaded, not served: asking for it is instant"
 
 
@@ -52,7 +62,7 @@ class Keeper(Generic[S]):
     def open_now(self, version: Version[S]) -> None:
         """Open a version and keep it for `bring_up`. Raises what `bring_up` does."""
         try:
-            self._check_room(version)
+            self._check_room(self._need(version))
             version.opened = self._open(version)
         except Exception as error:
             raise self._failure(version, error) from error
@@ -73,6 +83,7 @@ class Keeper(Generic[S]):
             version.become(State.READY)
             return
         started = time.perf_counter()
+        loaded: LoadedModel | None = None
         version.become(State.LOADING)
         try:
             loaded = version.opened or await self._load(version)
@@ -80,8 +91,11 @@ class Keeper(Generic[S]):
             version.served = self._make(loaded)
             version.served.start_answering()
         except Exception as error:
-            version.opened = version.served = None
-            raise self._failure(version, error) from error
+            loaded = version.opened = version.served = None
+            known = self._failure(version, error)
+        if loaded is None:  # out of the handler: nothing holds what was loaded any more
+            await asyncio.to_thread(memory.give_back)
+            raise known
         version.opened = None
         version.loaded_stamp = version.found.stamp if version.found else ()
         version.become(State.READY)
@@ -92,14 +106,18 @@ class Keeper(Generic[S]):
         await self._make_room(version)
         loop = asyncio.get_running_loop()
         loaded = await loop.run_in_executor(self._opener, self._open, version)
-        if self._limit is not None and memory.resident_bytes() > self._limit:
-            await self._make_room(version)
+        await self._make_room(version, 0)  # files tell only about what is needed
         return loaded
 
     def _open(self, version: Version[S]) -> LoadedModel:
         assert version.found is not None
-        number = str(version.number)
-        return open_version(version.found.path, version.model, number, self._settings.model)
+        folder, number = version.found.path, str(version.number)
+        before = _stamp_of(folder)
+        loaded = open_version(folder, version.model, number, self._settings.model)
+        # A directory without digests can load half copied, and give other vectors than its own.
+        if _stamp_of(folder) != before:
+            raise IncompleteModel(f"{folder}: its files changed while they were read")
+        return loaded
 
     @staticmethod
     def _check_dimensions(version: Version[S], loaded: LoadedModel, dimensions: int | None) -> None:
@@ -121,27 +139,31 @@ class Keeper(Generic[S]):
 
     # Memory
 
-    async def _make_room(self, version: Version[S]) -> None:
-        """Give up warm versions until this one fits. Raises NoMemory."""
-        while self._missing(version) > 0:
+    async def _make_room(self, version: Version[S], need: int | None = None) -> None:
+        """Give up warm versions until this one fits. Raises NoMemory.
+
+        Args:
+            need: bytes; None: from the size of its files.
+        """
+        need = self._need(version) if need is None else need
+        while not self._fits(need):
             oldest = next((v for v in self._warm if not self._is_pinned(v)), None)
-            if oldest is None:
+            if oldest is not None:
+                self.release(oldest, CROWDED)
+            if not self._leaving:
                 break
-            self._warm.remove(oldest)
-            await self._unload(oldest)
-        self._check_room(version)
+            await asyncio.wait(self._leaving.values(), return_when=asyncio.FIRST_COMPLETED)
+        self._check_room(need)
 
-    def _missing(self, version: Version[S]) -> int:
-        """Bytes by which the version does not fit; 0 or less: it does."""
-        if self._limit is None or version.found is None:
-            return 0
-        need = memory.needed_bytes(version.found.path)
-        return memory.resident_bytes() + need - self._limit
+    @staticmethod
+    def _need(version: Version[S]) -> int:
+        return memory.needed_bytes(version.found.path) if version.found else 0
 
-    def _check_room(self, version: Version[S]) -> None:
-        missing = self._missing(version)
-        if missing > 0 and version.found is not None and self._limit is not None:
-            need = memory.needed_bytes(version.found.path)
+    def _fits(self, need: int) -> bool:
+        return self._limit is None or memory.resident_bytes() + need <= self._limit
+
+    def _check_room(self, need: int) -> None:
+        if not self._fits(need) and self._limit is not None:
             raise NoMemory(
                 f"needs about {need // memory.MIB} MiB beside the "
                 f"{memory.resident_bytes() // memory.MIB} MiB in use; the limit is "
@@ -170,7 +192,7 @@ class Keeper(Generic[S]):
     def _trim(self) -> None:
         loose = [version for version in self._warm if not self._is_pinned(version)]
         for version in loose[: max(0, len(loose) - self._settings.repository.warm_versions)]:
-            self.release(version, "")
+            self.release(version, CROWDED)
 
     def _leave(self, version: Version[S], why: str) -> None:
         """Unload beside everything else; whoever wants the version again waits for that."""
@@ -189,9 +211,11 @@ class Keeper(Generic[S]):
     async def _unload(self, version: Version[S], why: str = "") -> None:
         served = version.served
         version.become(State.UNLOADING, why)
-        if served is not None:
-            await served.stop_answering(self._drain_s)
-        version.served = served = None
+        try:
+            if served is not None:
+                await served.stop_answering(self._drain_s)
+        finally:
+            version.served = served = None
         version.become(State.UNAVAILABLE, why)
         before = memory.resident_bytes()
         await asyncio.to_thread(memory.give_back)
@@ -212,6 +236,13 @@ class Keeper(Generic[S]):
             for task in late:
                 task.cancel()
         self._opener.shutdown(wait=False, cancel_futures=True)
+
+
+def _stamp_of(folder: Path) -> Stamp | None:
+    try:
+        return stamp_of(folder)
+    except OSError:  # opening it says what is missing
+        return None
 
 
 def other_dimensions(number: int, given: int | None, wanted: int | None) -> OtherDimensions:

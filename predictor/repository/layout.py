@@ -6,6 +6,7 @@ Nothing is opened here that could be large: a look must be cheap enough to be ta
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -107,20 +108,22 @@ def scan(root: Path, model_name: str) -> Layout:
 
 def _add_child(layout: Layout, folder: Path, inside: Path) -> None:
     """A folder of a repository: a model, or a version of one."""
-    name = _shown(folder.name)
+    name = folder.name
     if not MODEL_NAME.fullmatch(name):
-        layout.strays[name, ""] = "a model's name has letters, digits, '.', '_' and '-' only"
+        why = "a model's name has letters, digits, '.', '_' and '-' only, and at most 128"
+        layout.strays[_shown(name), ""] = why
     elif not _is_within(folder, inside):
         layout.strays[name, ""] = "a link that leads out of the repository"
-    elif is_version(folder):
-        layout.models[name] = {1: _look(folder, inside)}
     else:
         try:
-            children = list(_folders(folder))
+            children = None if is_version(folder) else list(_folders(folder))
         except OSError as error:
             layout.strays[name, ""] = f"cannot be listed: {error.strerror or error}"
             return
-        _add_model(layout, name, children, inside)
+        if children is None:
+            layout.models[name] = {1: _look(folder, inside)}
+        else:
+            _add_model(layout, name, children, inside)
 
 
 def _add_model(layout: Layout, name: str, folders: list[Path], inside: Path) -> None:
@@ -144,10 +147,15 @@ def _folders(path: Path) -> Iterator[Path]:
             yield child
 
 
+def stamp_of(folder: Path) -> Stamp:
+    """The stamp of a version's files as they are now. Raises OSError."""
+    return tuple(islice(_stamps(folder, folder, None, 0), MAX_FILES + 1))
+
+
 def _look(folder: Path, inside: Path | None) -> Found:
     """A version's files from the outside; with `inside`, none may lead out of there."""
     try:
-        stamp = tuple(_stamps(folder, folder, inside, 0))
+        stamp = tuple(islice(_stamps(folder, folder, inside, 0), MAX_FILES + 1))
     except BadModel as error:
         return Found(folder, problem=str(error))
     except OSError as error:
@@ -176,7 +184,10 @@ def _stamps(
 
 
 def _is_within(path: Path, inside: Path) -> bool:
-    return path.resolve().is_relative_to(inside)
+    try:
+        return path.resolve().is_relative_to(inside)
+    except (OSError, RuntimeError):  # links in a circle; RuntimeError before Python 3.13
+        return False
 
 
 class _Dimensions(msgspec.Struct):
@@ -186,7 +197,7 @@ class _Dimensions(msgspec.Struct):
 def _dimensions(folder: Path) -> int | None:
     try:
         return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Dimensions).dimensions
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, RecursionError):
         return None
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from predictor.errors import BadSetting
 from predictor.export.publish import VERSION
+from predictor.repository.layout import MODEL_NAME
 
 Kind = Literal["latest", "all", "specific"]
 
@@ -105,6 +106,8 @@ def select(
     there = sorted(available, reverse=True)
     if asked is not None and asked in available:
         return Selection(_taken(policy, there, asked), asked)
+    if asked is not None and policy.kind == "latest":  # newer ones do not count for all that
+        there = [number for number in there if number < asked]
     if policy.kind == "specific":
         chosen = tuple(number for number in there if number in policy.numbers)
         return Selection(chosen, chosen[0] if chosen else None)
@@ -138,7 +141,7 @@ def parse_versions(flag: str, text: str) -> frozenset[tuple[str, int]]:
     pairs = set()
     for part in filter(None, map(str.strip, text.split(","))):
         model, _, number = part.rpartition(":")
-        if not model or not VERSION.fullmatch(number):
+        if not MODEL_NAME.fullmatch(model) or not VERSION.fullmatch(number):
             raise BadSetting(f"{flag}: {part!r} is not model:version, such as minilm:1")
         pairs.add((model, int(number)))
     return frozenset(pairs)

@@ -18,6 +18,7 @@ from predictor.repository.opening import LoadedModel
 from predictor.repository.policy import Policy, Selection, select
 
 SETTLING = "files are still being written"
+FOUND = "found, and not chosen so far"
 GONE = "its files are gone; it is served until another version takes its place"
 CHANGED = "its files were changed; what was loaded is still served (publish another number)"
 
@@ -170,9 +171,10 @@ class ModelState(Generic[S]):
             if version.is_available and number not in self.stopped
         }
         default = self.versions.get(self.default) if self.default is not None else None
-        width = default.dimensions if default is not None else None
+        is_default_kept = default is not None and default.number not in self.stopped
+        width = default.dimensions if default is not None and is_default_kept else None
         selection = select(policy, available, asked=self.asked, dimensions=width)
-        if not selection.versions and default is not None and default.number not in self.stopped:
+        if not selection.versions and default is not None and is_default_kept:
             # Nothing can take its place: what answers now goes on, even if its files are gone.
             return Selection((default.number,), default.number, selection.held)
         return selection
@@ -242,14 +244,18 @@ def merge(models: dict[str, ModelState[S]], layout: Layout, before: Layout | Non
 
 def _see(version: Version[S], there: Found, is_settled: bool) -> None:
     version.found, version.settling = there, not is_settled
+    if version.settling:
+        version.failed = None  # of other files
     if version.is_live:
         version.reason = CHANGED if version.loaded_stamp != there.stamp else ""
+    elif version.served is not None:
+        return  # warm or unloading: what is in memory does not mind
     elif there.problem:
         version.become(State.UNAVAILABLE, there.problem, "invalid")
-    elif version.settling and version.served is None and version.state is State.UNAVAILABLE:
+    elif version.settling:
         version.become(State.UNAVAILABLE, SETTLING, "incomplete")
-    elif version.reason == SETTLING:
-        version.become(State.UNAVAILABLE)
+    elif version.reason in (SETTLING, ""):
+        version.become(State.UNAVAILABLE, FOUND)
 
 
 def index_of(models: dict[str, ModelState[S]], layout: Layout | None) -> list[IndexEntry]:
