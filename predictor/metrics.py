@@ -4,10 +4,12 @@ Registered at import, so a scrape before the first request shows them; label set
 model and version are the server's own names, never the client's text.
 """
 
-from typing import get_args
+from time import perf_counter
+from typing import NamedTuple, get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from predictor.timeline import STAGES, Timeline
 from predictor.types import Lane, Protocol
 
 # Seconds; resolves 1 ms where requests live and still tells 1 s from 30 s.
@@ -15,6 +17,8 @@ SECONDS = (
     0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05,
     0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0,
 )  # fmt: skip
+# Fewer: there is one histogram a stage, protocol and version.
+STAGE_BUCKETS = (0.00005, 0.0002, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 10.0)
 POWERS = tuple(float(2**n) for n in range(15))
 RATIOS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75)
 MODEL = ("model", "version")
@@ -27,15 +31,19 @@ REQUEST_SECONDS = Histogram(
     "predictor_request_seconds", "Time from the whole body read to the answer encoded",
     ("protocol", *MODEL), buckets=SECONDS,
 )  # fmt: skip
-TOKENIZE_SECONDS = Histogram(
-    "predictor_tokenize_seconds", "Time to tokenise one request", MODEL, buckets=SECONDS
-)
+STAGE_SECONDS = Histogram(
+    "predictor_stage_seconds", "Time of a request by stage: decode, tokenize, cache (look-up), "
+    "queue, run, encode", ("protocol", *MODEL, "stage"), buckets=STAGE_BUCKETS,
+)  # fmt: skip
 QUEUE_SECONDS = Histogram(
     "predictor_queue_seconds", "Time the oldest row of a batch waited", MODEL, buckets=SECONDS
 )
 RUN_SECONDS = Histogram("predictor_run_seconds", "Time of one engine run", MODEL, buckets=SECONDS)
 QUEUE_TOKENS = Gauge("predictor_queue_tokens", "Tokens admitted and not yet running", MODEL)
 QUEUE_ROWS = Gauge("predictor_queue_rows", "Rows admitted and not yet running", MODEL)
+QUEUE_AGE = Gauge(
+    "predictor_queue_age_seconds", "How long the oldest row in the queue has waited", MODEL
+)  # fmt: skip
 BATCH_TOKENS = Histogram("predictor_batch_tokens", "Tokens a batch", MODEL, buckets=POWERS)
 BATCH_ROWS = Histogram("predictor_batch_rows", "Rows a batch", MODEL, buckets=POWERS)
 PADDING_RATIO = Histogram(
@@ -104,6 +112,10 @@ for _operation in ("get", "set"):
     REDIS_SECONDS.labels(_operation)
 for _reason in ("timeout", "connection", "refused", "garbage", "dropped"):
     REDIS_FAILURES.labels(_reason)
+LOOP_LAG_SECONDS = Histogram(
+    "predictor_event_loop_lag_seconds", "How late the event loop comes to what is due",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
+)  # fmt: skip
 BUILD_INFO = Gauge("predictor_build_info", "1", ("version", "python", "onnxruntime", "kserve"))
 
 REJECTION_REASONS = (
@@ -116,7 +128,7 @@ PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 # Everything that has a series a version, to be removed when the version is unloaded.
 _OF_MODELS = (
-    TOKENIZE_SECONDS, QUEUE_SECONDS, RUN_SECONDS, QUEUE_TOKENS, QUEUE_ROWS, BATCH_TOKENS,
+    STAGE_SECONDS, QUEUE_SECONDS, RUN_SECONDS, QUEUE_TOKENS, QUEUE_ROWS, QUEUE_AGE, BATCH_TOKENS,
     BATCH_ROWS, PADDING_RATIO, BATCHES, INPUTS, TOKENS, TRUNCATED, REJECTED, ENGINE_RESTARTS,
     REQUESTS, REQUEST_SECONDS, CACHE_HITS, CACHE_MISSES, CACHE_SAVED_TOKENS,
 )  # fmt: skip
@@ -128,11 +140,11 @@ class ModelMetrics:
     def __init__(self, model: str, version: str) -> None:
         self.model, self.version = model, version
         labels = (model, version)
-        self.tokenize_seconds = TOKENIZE_SECONDS.labels(*labels)
         self.queue_seconds = QUEUE_SECONDS.labels(*labels)
         self.run_seconds = RUN_SECONDS.labels(*labels)
         self.queue_tokens = QUEUE_TOKENS.labels(*labels)
         self.queue_rows = QUEUE_ROWS.labels(*labels)
+        self.queue_age = QUEUE_AGE.labels(*labels)
         self.batch_tokens = BATCH_TOKENS.labels(*labels)
         self.batch_rows = BATCH_ROWS.labels(*labels)
         self.padding_ratio = PADDING_RATIO.labels(*labels)
@@ -159,29 +171,50 @@ class ModelMetrics:
             del _series[key]
 
 
+class _Series(NamedTuple):
+    """The children of one kind of answer; stages in the order of `timeline.STAGES`."""
+
+    total: Counter
+    seconds: Histogram
+    stages: tuple[Histogram, ...]
+
+
 # protocol, model, version, code: bounded by what is loaded.
-_series: dict[tuple[Protocol, str, str, str], tuple[Counter, Histogram]] = {}
+_series: dict[tuple[Protocol, str, str, str], _Series] = {}
 
 
-def _request_series(
-    protocol: Protocol, model: str, version: str, code: str
-) -> tuple[Counter, Histogram]:
-    """Counter and histogram of one kind of answer."""
+def _request_series(protocol: Protocol, model: str, version: str, code: str) -> _Series:
     key = (protocol, model, version, code)
     found = _series.get(key)
     if found is None:
-        found = REQUESTS.labels(*key), REQUEST_SECONDS.labels(*key[:3])
+        labels = key[:3]
+        stages = tuple(STAGE_SECONDS.labels(*labels, stage) for stage in STAGES) if model else ()
+        found = _Series(REQUESTS.labels(*key), REQUEST_SECONDS.labels(*labels), stages)
         _series[key] = found
     return found
 
 
 def observe_request(
-    protocol: Protocol, model: str, version: str, code: int, seconds: float
-) -> None:
-    """Count one answered request: the only place where requests are counted."""
-    counter, histogram = _request_series(protocol, model, version, str(code))
-    counter.inc()
-    histogram.observe(seconds)
+    protocol: Protocol, model: str, version: str, code: int, timeline: Timeline
+) -> float:
+    """Count one answered request and its stages: the only place where requests are counted.
+
+    Returns:
+        The seconds it took.
+    """
+    seconds = perf_counter() - timeline.started
+    series = _request_series(protocol, model, version, str(code))
+    series.total.inc()
+    series.seconds.observe(seconds)
+    if series.stages and code == 200:
+        spent = (
+            *(timeline.decode, timeline.tokenize, timeline.cache),
+            *(timeline.queue, timeline.run, timeline.encode),
+        )
+        for histogram, stage in zip(series.stages, spent, strict=True):
+            if stage:
+                histogram.observe(stage)
+    return seconds
 
 
 def count_rejection(model: str, version: str, reason: str) -> None:

@@ -74,9 +74,18 @@ class Batcher:
         # Read when somebody scrapes, instead of written at every change.
         self._metrics.queue_tokens.set_function(lambda: self._lanes.tokens)
         self._metrics.queue_rows.set_function(lambda: self._lanes.rows)
+        self._metrics.queue_age.set_function(self._oldest_age)
         for lane, idle in self._idle.items():
             idle.extend(self._worker(lane) for _ in range(self._threads))
         self._watcher = self._loop.call_later(WATCH_S, self._watch)
+
+    def _oldest_age(self) -> float:
+        """Seconds that the oldest waiting row has waited; asked by the thread of a scrape."""
+        try:
+            oldest = self._lanes.oldest()
+        except (RuntimeError, StopIteration):  # the loop changed the queue meanwhile
+            return 0.0
+        return 0.0 if oldest is None else max(0.0, self._loop.time() - oldest)
 
     def _worker(self, lane: Lane) -> Worker:
         return Worker(lane, self._run, self._finished, self._died, self._loop)
@@ -151,10 +160,19 @@ class Batcher:
         try:
             return await submission.future
         finally:
+            self._account(submission)
             if submission.future.cancelled():
                 self.cancel(submission)
             else:
                 self._forget(submission)
+
+    def _account(self, submission: Submission) -> None:
+        """Tell the request how long its rows waited and ran."""
+        if submission.timeline is not None:
+            now = self._loop.time()
+            started = submission.started or now
+            submission.timeline.queue += started - submission.submitted
+            submission.timeline.run += now - started
 
     @property
     def queued_rows(self) -> int:
@@ -172,6 +190,8 @@ class Batcher:
 
     def _start(self, worker: Worker, batch: Batch) -> None:
         batch.started = self._loop.time()
+        for row in batch.rows:
+            row.submission.started = row.submission.started or batch.started
         self._busy.add(worker)
         worker.give(batch)
 

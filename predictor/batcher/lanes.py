@@ -32,6 +32,11 @@ class Lanes:
         query, ingest = self._waiting.values()
         return len(query) + len(ingest)
 
+    def oldest(self) -> float | None:
+        """When the row that waits longest was queued; None: nothing waits."""
+        times = [waiting.oldest() for waiting in self._waiting.values()]
+        return min((time for time in times if time is not None), default=None)
+
     def add(self, submission: Submission, rows: Sequence[Sequence[int]]) -> None:
         """Queue all rows of a request."""
         waiting = self._waiting[submission.lane]

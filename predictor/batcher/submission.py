@@ -6,13 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from predictor.timeline import CURRENT
 from predictor.types import FloatRows, Lane
 
 
 class Submission:
-    """Collects the rows of one request, in any order, from any number of batches."""
+    """Collects the rows of one request, in any order, from any number of batches.
 
-    __slots__ = ("_left", "_rows", "_size", "future", "lane", "numbers", "submitted", "timer")
+    Times are on the event loop's clock, seconds.
+    """
+
+    __slots__ = (
+        *("_left", "_rows", "_size", "future", "lane", "numbers", "submitted", "started", "timer"),
+        "timeline",
+    )
 
     def __init__(
         self,
@@ -23,7 +30,9 @@ class Submission:
     ) -> None:
         self.lane = lane
         self.submitted = now
+        self.started = 0.0  # when the first batch with a row of it began
         self.future = future
+        self.timeline = CURRENT.get()
         self.numbers: list[int] = []
         self.timer: asyncio.TimerHandle | None = None
         self._size = size

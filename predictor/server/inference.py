@@ -27,6 +27,7 @@ from predictor.repository import Answers
 from predictor.server.headers import lane_of
 from predictor.server.model import EmbeddingModel
 from predictor.server.status import http_status
+from predictor.timeline import CURRENT, Timeline
 from predictor.types import EmbedRequest, EmbedResult, Protocol
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class Inference:
 
     def refused(self, protocol: Protocol, error: PredictorError) -> None:
         """Count a request that was refused before its body was read."""
-        observe_request(protocol, "", "", http_status(error, protocol), 0.0)
+        observe_request(protocol, "", "", http_status(error, protocol), Timeline())
         self.count_rejection(None, error)
 
     def caller(self, credential: str | None) -> Caller | None:
@@ -101,7 +102,8 @@ class Inference:
         Raises:
             PredictorError: what the client should be told; never another exception.
         """
-        started = time.perf_counter()
+        timeline = Timeline()
+        CURRENT.set(timeline)
         status, model = 200, None
         self.in_flight += 1
         try:
@@ -110,15 +112,20 @@ class Inference:
             if call.model or call.version:  # a wrong path is 404 before the body is looked at
                 model = self.models.find(call.model, call.version)
             decoded = call.decode()
+            timeline.decode = time.perf_counter() - timeline.started
             request = decoded.request
             _take_headers(request, call)
             model = model or self.models.find(request.model)
             if caller is None:
                 result, _ = await model(request)
-                return Answer(call.encode(decoded.options, result), result)
-            result = await _answer_for(caller, model, request)
-            headers = caller.headers(time.monotonic())
-            return Answer(call.encode(decoded.options, result), result, headers)
+                headers: tuple[tuple[str, str], ...] = ()
+            else:
+                result = await _answer_for(caller, model, request)
+                headers = caller.headers(time.monotonic())
+            encoding = time.perf_counter()
+            encoded = call.encode(decoded.options, result)
+            timeline.encode = time.perf_counter() - encoding
+            return Answer(encoded, result, headers)
         except PredictorError as error:
             status = http_status(error, call.protocol)
             self.count_rejection(model, error)
@@ -133,9 +140,8 @@ class Inference:
             raise internal_error(call.request_id) from error
         finally:
             self.in_flight -= 1
-            seconds = time.perf_counter() - started
             name, version = (model.name, model.version) if model else ("", "")
-            observe_request(call.protocol, name, version, status, seconds)
+            seconds = observe_request(call.protocol, name, version, status, timeline)
             if self._access_log:
                 logger.info(
                     "request",

@@ -18,7 +18,8 @@ from predictor.metrics import ModelMetrics
 from predictor.repository import LoadedModel
 from predictor.server.kserve_sdk import InferenceVerb, Model
 from predictor.settings import Settings
-from predictor.types import EmbedRequest, EmbedResult, FloatRows, OutputType, Tokens
+from predictor.timeline import CURRENT
+from predictor.types import EmbedRequest, EmbedResult, FloatRows, Lane, OutputType, Tokens
 
 # Characters that are tokenised on the event loop: about 0.5 ms at most.
 INLINE_CHARACTERS = 2048
@@ -189,7 +190,8 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
             tokens = self._tokenize(request)
         else:
             tokens = await loop.run_in_executor(self._tokenizing, self._tokenize, request)
-        self.metrics.tokenize_seconds.observe(time.perf_counter() - started)
+        if (timeline := CURRENT.get()) is not None:
+            timeline.tokenize = time.perf_counter() - started
         if tokens.truncated:
             self.metrics.truncated.inc(len(tokens.truncated))
         if request.spend is not None:
@@ -209,11 +211,22 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
         lane = scheduling.lane_of(payload.request.lane, total, self._settings.batching.query_tokens)
         ids, deadline = payload.tokens.ids, payload.deadline
         if self._cache is not None:
-            wanted = payload.request.cache
-            payload.rows = await self._cache.embed(ids, lane, deadline, use_cache=wanted)
+            payload.rows = await self._through_cache(payload, lane)
         else:
             payload.rows = await self._batcher.embed(ids, lane, deadline)
         return payload
+
+    async def _through_cache(self, payload: Prepared, lane: Lane) -> FloatRows:
+        """Rows from the cache where it has them; its own time is what is neither queue nor run."""
+        assert self._cache is not None
+        started = time.perf_counter()
+        rows = await self._cache.embed(
+            payload.tokens.ids, lane, payload.deadline, use_cache=payload.request.cache
+        )
+        if (timeline := CURRENT.get()) is not None:
+            spent = time.perf_counter() - started
+            timeline.cache = max(0.0, spent - timeline.queue - timeline.run)
+        return rows
 
     def postprocess(self, result: Prepared, headers: dict[str, str] | None = None) -> EmbedResult:
         """Cut dimensions, normalise, quantise (pooling is the engine's)."""

@@ -21,6 +21,7 @@ from predictor.server.grpc_server import GrpcServer
 from predictor.server.inference import Inference
 from predictor.server.kserve_sdk import ModelServer, RESTServer, kserve_app
 from predictor.server.listeners import Listeners, Uvicorn, uvicorn_config
+from predictor.server.loop_lag import LoopLag
 from predictor.server.model import EmbeddingModel
 from predictor.server.rest import Rest
 from predictor.settings import Settings
@@ -121,6 +122,7 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
         gc.collect()
         gc.freeze()
         listeners = self._listeners()
+        lag = LoopLag()
         try:
             if self._redis is not None:
                 self._redis.start()
@@ -130,6 +132,7 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
             await asyncio.wait({*listeners.serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
             await self._drain(listeners)
         finally:
+            lag.stop()
             await self._repository.stop()
             if self._redis is not None:
                 await self._redis.stop()
