@@ -271,6 +271,9 @@ class ServerSettings:
         "info", "least severity logged", choices=("debug", "info", "warning", "error")
     )
     access_log: bool = setting(False, "one line a request")
+    metrics_compat: str = setting(
+        "", "metrics under the names of TEI (te) and Triton (nv) too: te, nv or te,nv"
+    )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ functions of `scheduling`.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 from predictor import scheduling
 from predictor.batcher.lanes import Lanes
@@ -169,9 +170,9 @@ class Batcher:
     def _account(self, submission: Submission) -> None:
         """Tell the request how long its rows waited and ran."""
         if submission.timeline is not None:
-            now = self._loop.time()
+            now = perf_counter()
             started = submission.started or now
-            submission.timeline.queue += started - submission.submitted
+            submission.timeline.queue += started - submission.entered
             submission.timeline.run += now - started
 
     @property
@@ -190,8 +191,10 @@ class Batcher:
 
     def _start(self, worker: Worker, batch: Batch) -> None:
         batch.started = self._loop.time()
+        now = perf_counter()
         for row in batch.rows:
-            row.submission.started = row.submission.started or batch.started
+            row.submission.started = row.submission.started or now
+        self._metrics.queue_seconds.observe(now - min(r.submission.entered for r in batch.rows))
         self._busy.add(worker)
         worker.give(batch)
 
@@ -238,9 +241,6 @@ class Batcher:
     def _observe(self, batch: Batch) -> None:
         metrics, count = self._metrics, len(batch.rows)
         metrics.run_seconds.observe(batch.ran_s)
-        metrics.queue_seconds.observe(
-            batch.started - min(row.submission.submitted for row in batch.rows)
-        )
         metrics.batch_tokens.observe(batch.tokens)
         metrics.batch_rows.observe(count)
         view = count * len(batch.rows[-1].ids)
