@@ -115,6 +115,22 @@ for _operation in ("get", "set"):
     REDIS_SECONDS.labels(_operation)
 for _reason in ("timeout", "connection", "refused", "garbage", "dropped"):
     REDIS_FAILURES.labels(_reason)
+CANONICAL_COSINE = Gauge(
+    "predictor_canonical_min_cosine", "Smallest cosine of the canonical texts' vectors, as served "
+    "at the last look, to those in the bundle", MODEL,
+)  # fmt: skip
+CANONICAL_TOLERANCE = Gauge(
+    "predictor_canonical_tolerance", "The smallest cosine that is still right; reference: what the "
+    "bundle's vectors were proven against (self proves sameness, not rightness)",
+    (*MODEL, "reference"),
+)  # fmt: skip
+CANONICAL_LOOKED = Gauge(
+    "predictor_canonical_timestamp_seconds", "When the canonical texts were last compared", MODEL
+)
+CANONICAL_LOOKS = Counter(
+    "predictor_canonical_looks", "Looks at the canonical texts by outcome: right, wrong, busy (no "
+    "room beside the clients), unreadable (the bundle's file), failed", (*MODEL, "outcome"),
+)  # fmt: skip
 LOOP_LAG_SECONDS = Histogram(
     "predictor_event_loop_lag_seconds", "How late the event loop comes to what is due",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
@@ -126,6 +142,7 @@ REJECTION_REASONS = (
     "rate_limited", "unauthorized", "forbidden",
 )  # fmt: skip
 CACHE_TIERS = ("memory", "redis", "flight")
+CANONICAL_OUTCOMES = ("right", "wrong", "busy", "unreadable", "failed")
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 
@@ -175,6 +192,26 @@ class ModelMetrics:
         for known in (_series, _stages):
             for key in [key for key in known if key[1:3] == (self.model, self.version)]:
                 del known[key]
+
+
+class CanonicalMetrics:
+    """The children of one version that is watched."""
+
+    def __init__(self, model: str, version: str, reference: str) -> None:
+        self._labels = (model, version)
+        self.cosine = CANONICAL_COSINE.labels(model, version)
+        self.tolerance = CANONICAL_TOLERANCE.labels(model, version, reference)
+        self.looked = CANONICAL_LOOKED.labels(model, version)
+        self.outcomes = {
+            outcome: CANONICAL_LOOKS.labels(model, version, outcome)
+            for outcome in CANONICAL_OUTCOMES
+        }
+
+    def remove(self) -> None:
+        """The version does not answer any more."""
+        ours = dict(zip(MODEL, self._labels, strict=True))
+        for metric in (CANONICAL_COSINE, CANONICAL_TOLERANCE, CANONICAL_LOOKED, CANONICAL_LOOKS):
+            metric.remove_by_labels(ours)
 
 
 # By protocol, model, version (and code): bounded by what is loaded.

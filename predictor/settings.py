@@ -162,6 +162,18 @@ class CacheSettings:
 
 
 @dataclass(frozen=True)
+class DriftSettings:
+    """Whether the vectors are still right."""
+
+    canonical_interval: float = setting(
+        300.0,
+        "seconds between two comparisons of the canonical texts with the bundle's vectors, after "
+        "the one when a version is loaded; 36 short texts at ingest's priority; 0: no more",
+        minimum=0,
+    )
+
+
+@dataclass(frozen=True)
 class AccessSettings:
     """Who may ask, and who may change what is served."""
 
@@ -284,6 +296,7 @@ class Settings:
     server: ServerSettings = dataclasses.field(default_factory=ServerSettings)
     repository: RepositorySettings = dataclasses.field(default_factory=RepositorySettings)
     cache: CacheSettings = dataclasses.field(default_factory=CacheSettings)
+    drift: DriftSettings = dataclasses.field(default_factory=DriftSettings)
     access: AccessSettings = dataclasses.field(default_factory=AccessSettings)
 
 
@@ -293,6 +306,7 @@ GROUPS = {
     "request": RequestSettings,
     "batching": BatchingSettings,
     "cache": CacheSettings,
+    "drift": DriftSettings,
     "access": AccessSettings,
     "server": ServerSettings,
 }

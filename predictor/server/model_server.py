@@ -17,6 +17,7 @@ from predictor.access import AdminToken, Guard
 from predictor.cache import RedisTier, RowCache
 from predictor.repository import LoadedModel, Repository
 from predictor.server.admin import Admin
+from predictor.server.canonical_watch import CanonicalWatch
 from predictor.server.grpc_server import GrpcServer
 from predictor.server.inference import Inference
 from predictor.server.kserve_sdk import ModelServer, RESTServer, kserve_app
@@ -123,16 +124,20 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
         gc.freeze()
         listeners = self._listeners()
         lag = LoopLag()
+        watch = CanonicalWatch(self._repository.answers, self.settings.drift.canonical_interval)
         try:
             if self._redis is not None:
                 self._redis.start()
             await self._repository.start(self._make, self._register, self._fatal)
             await listeners.open()
+            if not self.settings.model.null_engine:
+                watch.start(self._fatal)
             stopped = asyncio.create_task(self._stopping.wait())
             await asyncio.wait({*listeners.serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
             await self._drain(listeners)
         finally:
             lag.stop()
+            await watch.stop()
             await self._repository.stop()
             if self._redis is not None:
                 await self._redis.stop()
