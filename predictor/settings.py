@@ -282,7 +282,10 @@ class ServerSettings:
     log_level: str = setting(
         "info", "least severity logged", choices=("debug", "info", "warning", "error")
     )
-    access_log: bool = setting(False, "one line a request")
+    access_log: bool = setting(False, "one line a request: ids, sizes and times, never a text")
+    access_log_rate: int = setting(
+        100, "most such lines a second, errors of the server not counted", minimum=1
+    )
     metrics_compat: str = setting(
         "", "metrics under the names of TEI (te) and Triton (nv) too: te, nv or te,nv"
     )

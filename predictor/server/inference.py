@@ -24,6 +24,7 @@ from predictor.metrics import count_rejection, observe_request
 from predictor.protocols.v2 import cache_wanted
 from predictor.protocols.wire import Decoded, Encoded
 from predictor.repository import Answers
+from predictor.server.access_log import AccessLog
 from predictor.server.headers import lane_of
 from predictor.server.model import EmbeddingModel
 from predictor.server.status import http_status
@@ -76,7 +77,7 @@ class Inference:
         guard: Guard,
         *,
         max_concurrent: int,
-        access_log: bool,
+        access_log: AccessLog | None = None,
     ) -> None:
         self.models, self.guard = models, guard
         self._max_concurrent, self._access_log = max_concurrent, access_log
@@ -142,17 +143,9 @@ class Inference:
             self.in_flight -= 1
             name, version = (model.name, model.version) if model else ("", "")
             seconds = observe_request(call.protocol, name, version, status, timeline)
-            if self._access_log:
-                logger.info(
-                    "request",
-                    extra={
-                        "request_id": call.request_id,
-                        "protocol": call.protocol,
-                        "model": name,
-                        "status": status,
-                        "ms": round(seconds * 1e3, 2),
-                    },
-                )
+            if self._access_log is not None:
+                names = {"protocol": call.protocol, "model": name, "version": version}
+                self._access_log.write(call.request_id, status, seconds, timeline, **names)
 
     def _admit(self) -> None:
         if self.draining:

@@ -16,6 +16,7 @@ import uvloop
 from predictor.access import AdminToken, Guard
 from predictor.cache import RedisTier, RowCache
 from predictor.repository import LoadedModel, Repository
+from predictor.server.access_log import AccessLog
 from predictor.server.admin import Admin
 from predictor.server.canonical_watch import CanonicalWatch
 from predictor.server.grpc_server import GrpcServer
@@ -80,7 +81,9 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
             repository.answers,
             Guard.open(settings.access),
             max_concurrent=settings.batching.max_concurrent_requests,
-            access_log=settings.server.access_log,
+            access_log=(
+                AccessLog(settings.server.access_log_rate) if settings.server.access_log else None
+            ),
         )
         self._stopping: asyncio.Event | None = None
         self._exit_code = 0

@@ -958,7 +958,7 @@ class OneModel:
 
 def inference_with(error: Exception) -> Inference:
     models = cast(Answers[EmbeddingModel], OneModel(Failing(error)))
-    return Inference(models, Guard(None), max_concurrent=8, access_log=False)
+    return Inference(models, Guard(None), max_concurrent=8)
 
 
 def application(error: Exception) -> Rest:
