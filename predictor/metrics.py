@@ -107,6 +107,12 @@ REDIS_FAILURES = Counter(
     "full or circuit open)", ("reason",),
 )  # fmt: skip
 REDIS_OPEN = Gauge("predictor_cache_redis_open", "1 while the circuit is open: Redis is not asked")
+TRACE_SPANS = Counter(
+    "predictor_trace_spans", "Spans by what became of them: exported, failed (the collector did "
+    "not take them), dropped (the queue was full)", ("outcome",),
+)  # fmt: skip
+for _outcome in ("exported", "failed", "dropped"):
+    TRACE_SPANS.labels(_outcome)
 for _outcome in ("ok", "error"):
     REPOSITORY_POLLS.labels(_outcome)
 for _cause in ("size", "expired", "flushed"):
@@ -240,9 +246,12 @@ def _stage_series(protocol: Protocol, model: str, version: str) -> tuple[Histogr
 
 
 def observe_request(
-    protocol: Protocol, model: str, version: str, code: int, timeline: Timeline
+    protocol: Protocol, model: str, version: str, code: int, timeline: Timeline, trace: str = ""
 ) -> float:
     """Count one answered request and its stages: the only place where requests are counted.
+
+    Args:
+        trace: id of its trace in hex, which goes along as an exemplar; empty: it has none.
 
     Returns:
         The seconds it took.
@@ -250,7 +259,7 @@ def observe_request(
     seconds = perf_counter() - timeline.started
     counter, histogram = _request_series(protocol, model, version, str(code))
     counter.inc()
-    histogram.observe(seconds)
+    histogram.observe(seconds, {"trace_id": trace} if trace else None)
     if code == 200:
         spent = (
             *(timeline.decode, timeline.tokenize, timeline.cache),
@@ -265,3 +274,8 @@ def observe_request(
 def count_rejection(model: str, version: str, reason: str) -> None:
     """Count a request that was refused; model and version are empty where it named none."""
     REJECTED.labels(model, version, reason).inc()
+
+
+def count_spans(outcome: str, spans: int) -> None:
+    """Count spans of requests and batches; from any thread."""
+    TRACE_SPANS.labels(outcome).inc(spans)

@@ -286,6 +286,12 @@ class ServerSettings:
     access_log_rate: int = setting(
         100, "most such lines a second, errors of the server not counted", minimum=1
     )
+    tracing: str = setting(
+        "auto",
+        "send spans to an OpenTelemetry collector, as OTEL_* say; auto: if "
+        "OTEL_EXPORTER_OTLP_ENDPOINT is set; needs '.[otel]'",
+        choices=("auto", "otlp", "off"),
+    )
     metrics_compat: str = setting(
         "", "metrics under the names of TEI (te) and Triton (nv) too: te, nv or te,nv"
     )

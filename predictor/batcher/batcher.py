@@ -17,6 +17,7 @@ from predictor.batcher.worker import Outcome, Run, Worker, answers
 from predictor.errors import DeadlineExceeded, EngineError, NotReady, Overloaded, PredictorError
 from predictor.metrics import ModelMetrics
 from predictor.settings import BatchingSettings
+from predictor.tracing import BatchFacts, Tracer
 from predictor.types import FloatRows, Lane
 
 logger = logging.getLogger(__name__)
@@ -42,13 +43,16 @@ class Batcher:
         *,
         threads: int,
         on_fatal: Callable[[str], None],
+        tracer: Tracer | None = None,
     ) -> None:
         """Prepare; nothing runs yet.
 
         Args:
             threads: batches that may run at once; one more runs for queries beside ingest.
             on_fatal: called on the loop, once, when the engine cannot be brought back.
+            tracer: told of every batch that is done.
         """
+        self._tracer = tracer
         self._run, self._settings, self._metrics = run, settings, metrics
         self._threads = threads
         self._on_fatal = on_fatal
@@ -191,7 +195,7 @@ class Batcher:
 
     def _start(self, worker: Worker, batch: Batch) -> None:
         batch.started = self._loop.time()
-        now = perf_counter()
+        batch.began = now = perf_counter()
         for row in batch.rows:
             row.submission.started = row.submission.started or now
         self._metrics.queue_seconds.observe(now - min(r.submission.entered for r in batch.rows))
@@ -216,6 +220,8 @@ class Batcher:
             return
         self._settle(worker, batch)
         self._idle[worker.lane].append(worker)
+        if self._tracer is not None:
+            self._trace(self._tracer, batch, failed=isinstance(outcome, BaseException))
         if isinstance(outcome, BaseException):
             self._fail(batch, outcome)
         else:
@@ -250,6 +256,17 @@ class Batcher:
         metrics.tokens[batch.lane].inc(batch.tokens)
         speed = batch.tokens / max(batch.ran_s, 1e-6) * (1 if batch.wide else self._threads)
         self._speed += SPEED_WEIGHT * (speed - self._speed) if self._speed else speed
+
+    def _trace(self, tracer: Tracer, batch: Batch, *, failed: bool) -> None:
+        """Before its requests go on: they link to it."""
+        timelines = (row.submission.timeline for row in batch.rows)
+        spans = dict.fromkeys(t.span for t in timelines if t is not None and t.span is not None)
+        if spans:
+            size, metrics = len(batch.rows), self._metrics
+            facts = BatchFacts(
+                metrics.model, metrics.version, size, batch.tokens, batch.wide, failed
+            )
+            tracer.batch(list(spans), batch.began, batch.ran_s, facts)
 
     # Faults
 

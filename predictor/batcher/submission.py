@@ -74,11 +74,15 @@ class Row:
 
 @dataclass(slots=True)
 class Batch:
-    """Rows that run together. Times on the event loop's clock, seconds."""
+    """Rows that run together.
+
+    started is on the event loop's clock, began on `time.perf_counter`; seconds.
+    """
 
     rows: list[Row]
     tokens: int
     lane: Lane
     wide: bool
     started: float = 0.0
+    began: float = 0.0
     ran_s: float = 0.0

@@ -25,6 +25,8 @@ from predictor.server.status import grpc_status, retry_after
 from predictor.settings import Settings
 from predictor.types import EmbedResult
 
+INFER = "inference.GRPCInferenceService/ModelInfer"
+
 Context = Any  # grpc.aio.ServicerContext has no types
 
 
@@ -149,6 +151,9 @@ class Servicer(services.GRPCInferenceServiceServicer):  # type: ignore[misc]
             version=request.model_version,
             credential=credential(headers.get("authorization"), headers.get("x-api-key")),
             cache=headers.get("x-cache"),
+            route=INFER,
+            traceparent=headers.get("traceparent"),
+            tracestate=headers.get("tracestate"),
         )
         try:
             answer = await self._inference.answer(call)

@@ -27,8 +27,9 @@ from predictor.repository import Answers
 from predictor.server.access_log import AccessLog
 from predictor.server.headers import lane_of
 from predictor.server.model import EmbeddingModel
-from predictor.server.status import http_status
+from predictor.server.status import grpc_name, http_status
 from predictor.timeline import CURRENT, Timeline
+from predictor.tracing import RequestFacts, Tracer
 from predictor.types import EmbedRequest, EmbedResult, Protocol
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class Call:
     model, version: from the path or `X-Model`; empty where the protocol has none there.
     credential: the API key as it came.
     cache: the header `X-Cache` as it came; `off` keeps the request out of the cache.
+    route: the path with names for what varies, or gRPC's full method.
+    traceparent, tracestate: W3C's trace context as it came.
     """
 
     protocol: Protocol
@@ -57,6 +60,9 @@ class Call:
     version: str = ""
     credential: str | None = None
     cache: str | None = None
+    route: str = ""
+    traceparent: str | None = None
+    tracestate: str | None = None
 
 
 @dataclass(slots=True)
@@ -66,6 +72,28 @@ class Answer:
     encoded: Encoded
     result: EmbedResult
     headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How far a request came; None: not so far."""
+
+    model: EmbeddingModel | None
+    decoded: Decoded[Any] | None
+    result: EmbedResult | None
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Model and version; empty where the request named none that is served."""
+        return (self.model.name, self.model.version) if self.model else ("", "")
+
+    @property
+    def texts(self) -> int:
+        return len(self.decoded.request.inputs) if self.decoded else 0
+
+    @property
+    def tokens(self) -> int:
+        return self.result.tokens if self.result else 0
 
 
 class Inference:
@@ -78,7 +106,9 @@ class Inference:
         *,
         max_concurrent: int,
         access_log: AccessLog | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self.models, self.guard = models, guard
         self._max_concurrent, self._access_log = max_concurrent, access_log
         self.in_flight = 0
@@ -105,7 +135,9 @@ class Inference:
         """
         timeline = Timeline()
         CURRENT.set(timeline)
-        status, model = 200, None
+        if self._tracer is not None:
+            timeline.span = self._tracer.begin(call.traceparent, call.tracestate)
+        status, model, decoded, result = 200, None, None, None
         self.in_flight += 1
         try:
             self._admit()
@@ -141,11 +173,31 @@ class Inference:
             raise internal_error(call.request_id) from error
         finally:
             self.in_flight -= 1
-            name, version = (model.name, model.version) if model else ("", "")
-            seconds = observe_request(call.protocol, name, version, status, timeline)
-            if self._access_log is not None:
-                names = {"protocol": call.protocol, "model": name, "version": version}
-                self._access_log.write(call.request_id, status, seconds, timeline, **names)
+            self._conclude(call, timeline, status, Outcome(model, decoded, result))
+
+    def _conclude(self, call: Call, timeline: Timeline, status: int, outcome: Outcome) -> None:
+        """Count, trace and log one request, however it ended."""
+        name, version = outcome.names
+        trace = timeline.span.trace if timeline.span is not None else ""
+        seconds = observe_request(call.protocol, name, version, status, timeline, trace)
+        if self._tracer is not None and timeline.span is not None:
+            facts = RequestFacts(
+                call.protocol,
+                call.route,
+                status,
+                name,
+                version,
+                tokens=outcome.tokens,
+                texts=outcome.texts,
+                code=grpc_name(status) if call.protocol == "v2_grpc" else "",
+                request_id=call.request_id,
+            )
+            self._tracer.end(timeline.span, timeline, seconds, facts)
+        if self._access_log is not None:
+            names = {"protocol": call.protocol, "model": name, "version": version}
+            if trace:
+                names["trace_id"] = trace
+            self._access_log.write(call.request_id, status, seconds, timeline, **names)
 
     def _admit(self) -> None:
         if self.draining:

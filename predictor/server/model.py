@@ -19,6 +19,7 @@ from predictor.repository import LoadedModel
 from predictor.server.kserve_sdk import InferenceVerb, Model
 from predictor.settings import Settings
 from predictor.timeline import CURRENT
+from predictor.tracing import Tracer
 from predictor.types import EmbedRequest, EmbedResult, FloatRows, Lane, OutputType, Tokens
 
 # Characters that are tokenised on the event loop: about 0.5 ms at most.
@@ -53,12 +54,14 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
         on_fatal: Callable[[str], None],
         memory: RowCache | None = None,
         redis: RedisTier | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """Prepare; nothing runs yet.
 
         Args:
             on_fatal: called on the loop, once, when the engine cannot be brought back.
             memory, redis: where rows are kept, if anywhere.
+            tracer: told of every batch, if any.
 
         Raises:
             BadSetting: the default prompt is not one of the model's.
@@ -67,7 +70,7 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
         self.loaded = loaded
         self.version, self.revision = loaded.version, loaded.bundle.revision
         self._settings, self._on_fatal = settings, on_fatal
-        self._memory, self._redis = memory, redis
+        self._memory, self._redis, self._tracer = memory, redis, tracer
         self._limits = settings.request
         self._default_prompt = self._find_default_prompt()
         self.metrics = ModelMetrics(loaded.name, loaded.version)
@@ -107,6 +110,7 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
             self.metrics,
             threads=loaded.engine.threads,
             on_fatal=self._on_fatal,
+            tracer=self._tracer,
         )
         self._batcher.start()
         if self._memory is not None or self._redis is not None:

@@ -15,6 +15,7 @@ import uvloop
 
 from predictor.access import AdminToken, Guard
 from predictor.cache import RedisTier, RowCache
+from predictor.metrics import count_spans
 from predictor.repository import LoadedModel, Repository
 from predictor.server.access_log import AccessLog
 from predictor.server.admin import Admin
@@ -27,6 +28,7 @@ from predictor.server.loop_lag import LoopLag
 from predictor.server.model import EmbeddingModel
 from predictor.server.rest import Rest
 from predictor.settings import Settings
+from predictor.tracing import Tracer
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +63,8 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
         """Prepare.
 
         Raises:
-            BadSetting: a file of keys or a token, or the address of Redis, is no good.
+            BadSetting: a file of keys or a token, or the address of Redis, is no good, or there
+                can be no tracing although it is asked for.
         """
         self.settings, self._repository = settings, repository
         super().__init__(
@@ -77,9 +80,11 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
         self._memory = RowCache(cache) if use_cache and cache.cache_mb else None
         self._redis = RedisTier(cache) if use_cache and cache.cache_redis_url else None
         self._admin = Admin(repository, self._memory, AdminToken.open(settings.access))
+        self._tracer = Tracer.open(settings.server.tracing, count_spans)
         self._inference = Inference(
             repository.answers,
             Guard.open(settings.access),
+            tracer=self._tracer,
             max_concurrent=settings.batching.max_concurrent_requests,
             access_log=(
                 AccessLog(settings.server.access_log_rate) if settings.server.access_log else None
@@ -107,6 +112,7 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
             on_fatal=self._fatal,
             memory=self._memory,
             redis=self._redis,
+            tracer=self._tracer,
         )
 
     def _register(self, name: str, model: EmbeddingModel | None) -> None:
@@ -144,6 +150,8 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
             await self._repository.stop()
             if self._redis is not None:
                 await self._redis.stop()
+            if self._tracer is not None:
+                await self._tracer.close()
         logger.info("stopped")
 
     def _listeners(self) -> Listeners:

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
 
 from predictor.errors import (
     ClientGone,
@@ -219,6 +220,9 @@ class Rest:
             version=version,
             credential=request.credential,
             cache=request.header(b"x-cache"),
+            route=_route(protocol, request.path, version),
+            traceparent=request.header(b"traceparent"),
+            tracestate=request.header(b"tracestate"),
         )
 
     async def _tei_tool(
@@ -247,8 +251,10 @@ class Rest:
         await request.respond(200, Encoded(encode_json(content())))
 
     async def _metrics(self, request: Request) -> None:
-        body = await asyncio.to_thread(generate_latest)
-        await request.respond(200, Encoded(body, CONTENT_TYPE_LATEST))
+        """Prometheus's text, or OpenMetrics for who asks for it: that one has exemplars."""
+        encode, content_type = choose_encoder(request.header(b"accept") or "")
+        body = await asyncio.to_thread(encode, REGISTRY)
+        await request.respond(200, Encoded(body, content_type))
 
     async def _docs(self, request: Request) -> None:
         await request.respond(
@@ -314,6 +320,15 @@ def _json_length(request: Request) -> int | None:
     if not (value.isascii() and value.isdigit() and len(value) < 20):
         raise InvalidInput(f"Inference-Header-Content-Length {value[:40]!r} is not a number")
     return int(value)
+
+
+def _route(protocol: Protocol, path: str, version: str) -> str:
+    """The path with names for what varies; others are looked up as they are, so there are few."""
+    if protocol == "v1":
+        return "/v1/models/{model}:predict"
+    if protocol == "v2":
+        return f"/v2/models/{{model}}{'/versions/{version}' if version else ''}/infer"
+    return path
 
 
 def _named(request: Request) -> str:

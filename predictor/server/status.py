@@ -61,6 +61,11 @@ def grpc_status(error: PredictorError) -> grpc.StatusCode:
     return _GRPC[_HTTP[error.code]]
 
 
+def grpc_name(status: int) -> str:
+    """What gRPC calls an HTTP status of `http_status`."""
+    return "OK" if status == 200 else str(_GRPC[status].name)
+
+
 def retry_after(error: PredictorError) -> str | None:
     """Whole seconds for `Retry-After`, if coming back makes sense."""
     if isinstance(error, (Overloaded, NotReady)):

@@ -56,3 +56,11 @@ def test_a_name_in_a_request_is_no_label(http: httpx.Client, server: Server) -> 
     text = http.get("/metrics").text
     assert "injected" not in text
     assert counted(http, "predictor_requests_total", model="", code="404") >= 1
+
+
+def test_openmetrics_for_who_asks_for_it(http: httpx.Client) -> None:
+    accept = "application/openmetrics-text; version=1.0.0"
+    response = http.get("/metrics", headers={"accept": accept})
+    assert response.headers["content-type"].startswith("application/openmetrics-text")
+    assert response.text.endswith("# EOF\n")
+    assert http.get("/metrics").headers["content-type"].startswith("text/plain")
