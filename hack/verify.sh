@@ -2,8 +2,8 @@
 # Usage: hack/verify.sh
 #
 # Every check that needs no server: format, lint, types, import floors, shell scripts, Dockerfile,
-# and that the READMEs name only what exists. Changes nothing; all checks run, failures are listed
-# at the end.
+# that the READMEs name only what exists, and that the charts' READMEs and the manifests are what
+# the charts say. Changes nothing; all checks run, failures are listed at the end.
 
 set -o errexit -o nounset -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -31,6 +31,12 @@ check "import floors" "$VENV/bin/lint-imports" --no-cache
 check "shellcheck" "$VENV/bin/shellcheck" --external-sources hack/*.sh .ci/run
 check "hadolint" "$VENV/bin/hadolint" Dockerfile
 check "readme" "$VENV/bin/python" hack/check_readme.py
+check "charts' readmes" "$VENV/bin/python" hack/charts_readme.py --check
+if PYTHON="$VENV/bin/python" hack/tools.sh >/dev/null; then
+  check "manifests" hack/manifests.sh --check
+else
+  echo "skipped manifests: no helm"
+fi
 
 if ((${#failed[@]})); then
   echo "failed: ${failed[*]}" >&2

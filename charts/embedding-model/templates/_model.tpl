@@ -1,0 +1,107 @@
+{{/* The model of a predictor. Stable and canary share it, so that a promotion changes no pod template
+and starts no pod anew. Takes root, storageUri and image. */}}
+{{- define "embedding-model.model" -}}
+{{- $values := .root.Values -}}
+modelFormat: {name: embedding, version: "1"}
+runtime: {{ include "embedding-model.runtime" .root }}
+protocolVersion: v2
+storageUri: {{ .storageUri | quote }}
+image: {{ include "embedding-model.image" (dict "root" .root "image" .image) }}
+imagePullPolicy: {{ $values.image.pullPolicy }}
+args:
+  {{- include "embedding-model.args" .root | trim | nindent 2 }}
+{{- with include "embedding-model.env" .root | trim }}
+env:
+  {{- . | nindent 2 }}
+{{- end }}
+resources: {{ toYaml $values.resources | nindent 2 }}
+startupProbe:
+  httpGet: {path: /v2/health/ready, port: 8080}
+  timeoutSeconds: 2
+  {{- toYaml $values.probes.startup | nindent 2 }}
+readinessProbe:
+  httpGet: {path: /v2/health/ready, port: 8080}
+  timeoutSeconds: 2
+  {{- toYaml $values.probes.readiness | nindent 2 }}
+livenessProbe:
+  httpGet: {path: /v2/health/live, port: 8080}
+  timeoutSeconds: 5
+  {{- toYaml $values.probes.liveness | nindent 2 }}
+{{- if and $values.server.preStopSleep (eq $values.deploymentMode "Standard") }}
+lifecycle:
+  preStop:
+    sleep: {seconds: {{ $values.server.preStopSleep }}}
+{{- end }}
+{{- with include "embedding-model.mounts" .root | trim }}
+volumeMounts:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* KServe puts them after the runtime's: the last of two flags counts. */}}
+{{- define "embedding-model.args" -}}
+{{- with .Values.model.servedName }}
+- {{ print "--model_name=" . | quote }}
+{{- end }}
+- --variant={{ .Values.model.variant }}
+- --cache-mb={{ .Values.cache.mb }}
+- --drain-delay={{ .Values.server.drainDelay }}
+- --grace-period={{ .Values.server.gracePeriod }}
+{{- with .Values.access.apiKeysSecret }}
+{{- if .name }}
+- --api-keys-file=/etc/predictor/keys/{{ .key }}
+{{- end }}
+{{- end }}
+{{- with .Values.access.adminTokenSecret }}
+{{- if .name }}
+- --admin-token-file=/etc/predictor/admin/{{ .key }}
+{{- end }}
+{{- end }}
+{{- range .Values.extraArgs }}
+- {{ . | quote }}
+{{- end }}
+{{- end }}
+
+{{- define "embedding-model.env" -}}
+{{- $redis := .Values.cache.redis -}}
+{{- if $redis.urlSecret.name }}
+- name: PREDICTOR_CACHE_REDIS_URL
+  valueFrom: {secretKeyRef: {name: {{ $redis.urlSecret.name }}, key: {{ $redis.urlSecret.key }}}}
+{{- else if $redis.deploy.enabled }}
+- name: PREDICTOR_CACHE_REDIS_URL
+  value: redis://{{ include "embedding-model.fullname" . }}-cache:6379
+{{- else if $redis.url }}
+- name: PREDICTOR_CACHE_REDIS_URL
+  value: {{ $redis.url | quote }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Secrets as directories: what is mounted with subPath never changes. */}}
+{{- define "embedding-model.mounts" -}}
+{{- if .Values.access.apiKeysSecret.name }}
+- {name: api-keys, mountPath: /etc/predictor/keys, readOnly: true}
+{{- end }}
+{{- if .Values.access.adminTokenSecret.name }}
+- {name: admin-token, mountPath: /etc/predictor/admin, readOnly: true}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "embedding-model.volumes" -}}
+{{- with .Values.access.apiKeysSecret.name }}
+- name: api-keys
+  secret: {secretName: {{ . }}}
+{{- end }}
+{{- with .Values.access.adminTokenSecret.name }}
+- name: admin-token
+  secret: {secretName: {{ . }}}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,1 @@
+"""Tests on a real Kubernetes: the charts installed, the server under load, a canary rolled out."""

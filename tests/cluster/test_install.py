@@ -1,0 +1,232 @@
+"""The one scenario that every change goes through: installed, asked, scraped, a canary at 10 %."""
+
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.cluster import kit as kits
+from tests.cluster import metrics
+from tests.cluster.api import Api, wait_for
+from tests.cluster.load import Load
+from tests.cluster.prometheus import Prometheus
+from tests.cluster.release import CHARTS, Release, condition, helm, restarts
+from tests.reference.texts import texts
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+
+STABLE, CANARY = "minilm-predictor", "minilm-v2-predictor"
+REQUESTS = 1000
+# A bound for faults only: the goal is 5 s on an idle machine, and the time is told.
+START_S = 30.0
+REFERENCE = kits.ROOT / "tests/reference/minilm.npz"
+
+
+@pytest.fixture(scope="module")
+def expected() -> tuple[str, np.ndarray[Any, Any]]:
+    """A text and the vector that sentence-transformers gives for it."""
+    with np.load(REFERENCE) as reference:
+        row = int(np.flatnonzero(reference["token_counts"] > 20)[0])
+        return texts()[row], reference["vectors"][row]
+
+
+@pytest.fixture(scope="module")
+def url(model: Release) -> str:
+    return f"http://{kits.service_address(model.api, STABLE, model.namespace)}"
+
+
+def same(vector: Any, wanted: np.ndarray[Any, Any]) -> bool:
+    """Whether they are parallel."""
+    found = np.asarray(vector, np.float64)
+    norms = float(np.linalg.norm(found) * np.linalg.norm(wanted))
+    return float(found @ wanted) / norms >= 0.99999
+
+
+def test_it_starts_fast(model: Release, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the container's start to Ready, as the kubelet saw both (whole seconds)."""
+    (pod,) = model.pods()
+    (status,) = pod["status"]["containerStatuses"]
+    ready = next(c for c in pod["status"]["conditions"] if c["type"] == "Ready")
+    took = np.datetime64(ready["lastTransitionTime"][:-1]) - np.datetime64(
+        status["state"]["running"]["startedAt"][:-1]
+    )
+    seconds = float(took / np.timedelta64(1, "s"))
+    with capsys.disabled():
+        print(f"\nready {seconds:.0f} s after the container's start")
+    assert seconds <= START_S
+    assert restarts([pod]) == 0
+
+
+def test_it_runs_without_privileges(model: Release) -> None:
+    (pod,) = model.pods()
+    (container,) = pod["spec"]["containers"]
+    security = container["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert security["readOnlyRootFilesystem"] is True
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    assert not [v for v in pod["spec"]["volumes"] if "projected" in v]
+
+
+def test_openai(url: str, expected: tuple[str, np.ndarray[Any, Any]]) -> None:
+    text, vector = expected
+    answer = httpx.post(f"{url}/v1/embeddings", json={"model": "minilm", "input": text})
+    assert same(answer.json()["data"][0]["embedding"], vector)
+
+
+def test_v2_over_rest(url: str, expected: tuple[str, np.ndarray[Any, Any]]) -> None:
+    text, vector = expected
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": [text]}
+    answer = httpx.post(f"{url}/v2/models/minilm/infer", json={"inputs": [tensor]})
+    (output,) = answer.json()["outputs"]
+    assert output["name"] == "embedding"
+    assert same(output["data"], vector)
+
+
+def test_tei(url: str, expected: tuple[str, np.ndarray[Any, Any]]) -> None:
+    text, vector = expected
+    assert same(httpx.post(f"{url}/embed", json={"inputs": text}).json()[0], vector)
+
+
+@pytest.mark.parametrize("way", ["service", "gateway"])
+def test_v2_over_grpc(
+    url: str, model: Release, gateway: str, way: str, expected: tuple[str, np.ndarray[Any, Any]]
+) -> None:
+    """Through the Service, and through the gateway by the route's rule for gRPC."""
+    text, vector = expected
+    answer = ask_grpc(f"{gateway}:80", model.host, text) if way == "gateway" else ask_grpc(
+        f"{url.removeprefix('http://')}:8081", None, text
+    )  # fmt: skip
+    assert same(answer, vector)
+
+
+def ask_grpc(address: str, host: str | None, text: str) -> list[float]:
+    import grpc
+    from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+    options = [] if host is None else [("grpc.default_authority", host)]
+    with grpc.insecure_channel(address, options) as channel:
+        request = service_pb2.ModelInferRequest(model_name="minilm")
+        tensor = request.inputs.add(name="text", datatype="BYTES", shape=[1])
+        tensor.contents.bytes_contents.append(text.encode())
+        reply = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=20)
+    (output,) = reply.outputs
+    floats: list[float] = np.frombuffer(reply.raw_output_contents[0], "<f4").tolist() if (
+        reply.raw_output_contents
+    ) else list(output.contents.fp32_contents)  # fmt: skip
+    return floats
+
+
+def test_helm_test_passes_with_the_known_vector(
+    model: Release, expected: tuple[str, np.ndarray[Any, Any]]
+) -> None:
+    text, vector = expected
+    model.upgrade(smokeTest={"text": text, "vector": [round(float(x), 4) for x in vector[:4]]})
+    said = helm("test", model.name, "--namespace", model.namespace, "--timeout=120s")
+    assert "Succeeded" in said
+
+
+def test_helm_test_fails_with_another_vector(model: Release) -> None:
+    model.upgrade(smokeTest={"text": "hello", "vector": [0.9, -0.9, 0.1, 0.2]})
+    try:
+        with pytest.raises(RuntimeError, match="smoke"):
+            helm("test", model.name, "--namespace", model.namespace, "--timeout=120s")
+    finally:
+        model.upgrade(smokeTest={})
+
+
+def test_what_changes_no_pod_restarts_none(model: Release) -> None:
+    before = model.pods()
+    model.upgrade("--set", "serviceMonitor.labels.team=search")
+    helm("upgrade", model.name, CHARTS / "embedding-model", "--namespace", model.namespace,
+         "--reuse-values")  # fmt: skip
+    assert names(model.pods()) == names(before)
+    service = model.service()
+    assert condition(service, "Ready")
+
+
+def names(pods: list[dict[str, Any]]) -> list[str]:
+    return sorted(pod["metadata"]["name"] for pod in pods)
+
+
+def test_a_canary_takes_its_share(
+    model: Release, gateway: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """10 % of 1000 requests, +- 3; the stable pod is not touched, and none fails."""
+    before = names(model.pods(STABLE))
+    canary = {"name": "v2", "storageUri": "pvc://models/v2", "trafficPercent": 10}
+    with Load(gateway, model.host, "minilm") as load:
+        model.upgrade(canary=canary)
+        wait_for("the canary's weight", lambda: model.weights().get(CANARY) == 10, 120.0)
+        wait_for("its first answer", lambda: load.share("2") > 0, 30.0)
+        first = len(load.answers)
+        wait_for("the requests", lambda: len(load.answers) >= first + REQUESTS, 120.0)
+    share = load.share("2", since=load.answers[first].at)
+    with capsys.disabled():
+        print(f"\ncanary: {share:.1%} of {len(load.answers) - first}; {load.told()}")
+    assert load.failures() == [], load.told()
+    assert 0.07 <= share <= 0.13
+    assert names(model.pods(STABLE)) == before
+    (status,) = model.service()["status"]["canaryStatuses"]
+    assert status == {"name": "v2", "ready": True, "trafficPercent": 10}
+
+
+def test_removing_a_canary_that_has_traffic_is_refused(model: Release) -> None:
+    with pytest.raises(RuntimeError, match=r"(?s)still has 10 %.*trafficPercent=0"):
+        model.upgrade(canary={})
+
+
+def test_prometheus_scrapes_every_pod_once(model: Release, prometheus: Prometheus) -> None:
+    """With the label that tells canary and stable apart."""
+    query = 'up{job="predictor",namespace="demo"} == 1'
+
+    def found() -> list[dict[str, Any]] | None:
+        targets = prometheus.query(query)
+        return targets if len(targets) >= 2 else None
+
+    targets = wait_for("the targets", found, 60.0, 1.0)
+    by_pod = [(t["metric"]["pod"], t["metric"]["deployment"]) for t in targets]
+    wanted = [(pod, name) for name in (STABLE, CANARY) for pod in names(model.pods(name))]
+    assert sorted(by_pod) == sorted(wanted)
+
+
+def test_canary_and_stable_are_told_apart_in_prometheus(
+    model: Release, prometheus: Prometheus
+) -> None:
+    """By the query that rules and analyses ask."""
+    query = "sum by (deployment) (predictor_requests_total{namespace='demo',code='200'}) > 0"
+
+    def both() -> set[str] | None:
+        found = {t["metric"]["deployment"] for t in prometheus.query(query)}
+        return found if len(found) == 2 else None
+
+    assert wait_for("both", both, 30.0, 1.0) == {STABLE, CANARY}
+
+
+def test_every_metric_that_is_named_is_in_the_live_scrape(model: Release, url: str) -> None:
+    """In rules, dashboards, autoscalers: a renamed metric would leave them silent."""
+    exposition = httpx.get(f"{url}/metrics").text
+    samples = metrics.samples(exposition)
+    asked = metrics.asked()
+    assert {"predictor_queue_tokens", "predictor_requests_total"} <= asked
+    assert asked - samples == set()
+    assert metrics.mentioned() - samples - metrics.families(exposition) == set()
+
+
+def test_rules_are_loaded_and_evaluate(cluster: Api, prometheus: Prometheus) -> None:
+    """By a real Prometheus: no rule has an error."""
+
+    def rules() -> list[dict[str, Any]] | None:
+        ours = [rule for rule in prometheus.rules() if rule["name"].startswith("Embedding")]
+        return ours if ours and all(rule["health"] != "unknown" for rule in ours) else None
+
+    ours = wait_for("the rules", rules, 60.0, 1.0)
+    assert {rule["name"] for rule in ours} >= {
+        "EmbeddingDown", "EmbeddingErrors", "EmbeddingLatency", "EmbeddingQueue",
+    }  # fmt: skip
+    assert {
+        rule["name"]: rule.get("lastError", "") for rule in ours if rule["health"] != "ok"
+    } == {}
