@@ -140,7 +140,9 @@ def canary_in_standard_mode(service: Object) -> Iterator[str]:
 
 
 def canary_of_a_model(service: Object) -> Iterator[str]:
-    environment = chain.from_iterable(c.get("env", []) for c in containers(service))
+    # The stable predictor's own, not the canary's: inference_service_validation.go:193.
+    own = predictor(service).get("containers", [])
+    environment = chain.from_iterable(c.get("env", []) for c in own)
     has_model = FRAMEWORKS & set(predictor(service)) or any(
         variable["name"] == "STORAGE_URI" for variable in environment
     )

@@ -24,12 +24,21 @@ def living(api_server: ApiServer) -> Iterator[Living]:
 
     def put(*sets: str) -> helm.Object:
         service = helm.only(helm.template(helm.MODEL, *sets), "InferenceService")
+        own(service["metadata"])
         api_server.apply([service])
         made.append(service)
         return service
 
     yield put
     api_server.delete(made)
+
+
+def own(metadata: helm.Object) -> None:
+    """As Helm marks what it has installed; what is not marked it will not upgrade."""
+    release = {"release-name": metadata["name"], "release-namespace": helm.NAMESPACE}
+    marks = {f"meta.helm.sh/{key}": value for key, value in release.items()}
+    metadata["annotations"] = metadata.get("annotations", {}) | marks
+    metadata["labels"] = metadata.get("labels", {}) | {"app.kubernetes.io/managed-by": "Helm"}
 
 
 @pytest.fixture(scope="module")
