@@ -167,8 +167,8 @@ class DriftSettings:
 
     canonical_interval: float = setting(
         300.0,
-        "seconds between two comparisons of the canonical texts with the bundle's vectors, after "
-        "the one when a version is loaded; 36 short texts at ingest's priority; 0: no more",
+        "seconds between two comparisons of the canonical texts, as they are served, with the "
+        "bundle's vectors, the first one at once; 36 short texts at ingest's priority; 0: none",
         minimum=0,
     )
 

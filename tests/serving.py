@@ -81,13 +81,14 @@ class Server:
 
 
 def model_flags(model_dir: Path, cache_dir: Path) -> list[str]:
-    """Flags to serve that model as `minilm`, without the cache of vectors.
+    """Flags to serve that model as `minilm`, without the cache and the watch of vectors.
 
-    Most tests ask the same again and mean that it is run again.
+    Most tests ask the same again and mean that it is run again, and some count what is run.
     """
     return [
         f"--model-dir={model_dir}",
         f"--cache-dir={cache_dir}",
         "--model_name=minilm",
         "--cache-mb=0",
+        "--canonical-interval=0",
     ]

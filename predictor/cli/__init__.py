@@ -6,10 +6,10 @@ import sys
 from typing import NoReturn
 
 from predictor import __version__
-from predictor.cli import ask, bench, compare, export, inspect, serve
+from predictor.cli import ask, bench, compare, drift, export, inspect, serve
 from predictor.errors import BadModel, BadSetting, Internal
 
-COMMANDS = (serve, export, inspect, compare, bench, ask)
+COMMANDS = (serve, export, inspect, compare, bench, ask, drift)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -47,9 +47,16 @@ class Tokenizer:
             self._tokenizer.normalizer = Normalizers([Lowercase(), *([own] if own else [])])
         self.max_length = max_length
         self.vocab_size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
+        self.unknown_id = self._find_unknown()
         self._prefix, self._suffix = self._special_tokens()
         if max_length <= len(self._prefix) + len(self._suffix):
             raise BadModel(f"{path}: max length {max_length} leaves no room beside special tokens")
+
+    def _find_unknown(self) -> int | None:
+        """The token for what the vocabulary lacks; Unigram models do not say which it is."""
+        names = (getattr(self._tokenizer.model, "unk_token", None), "<unk>", "[UNK]")
+        ids = (self._tokenizer.token_to_id(name) for name in names if name)
+        return next((token for token in ids if token is not None), None)
 
     def _special_tokens(self) -> tuple[list[int], list[int]]:
         """Ids put before and after every text, found by encoding one that is not empty."""

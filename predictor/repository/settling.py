@@ -7,6 +7,7 @@ from typing import Generic
 from predictor.errors import PredictorError
 from predictor.repository.answers import Answers
 from predictor.repository.keeper import Keeper, other_dimensions
+from predictor.repository.opening import LoadedModel
 from predictor.repository.policy import Policies, Selection
 from predictor.repository.states import ModelState, S, State, Version
 
@@ -87,12 +88,7 @@ class Settler(Generic[S]):
             before, model.default = model.default, default.number
             self._on_default(model.name, default.served)
             if default.served is not None:
-                revision = default.served.loaded.bundle.revision
-                logger.info(
-                    "%s: version %s (revision %s, %s) answers now, before: %s",
-                    *(model.name, default.number, revision, default.served.loaded.variant),
-                    before or "none",
-                )
+                _tell(default.served.loaded, before)
         self._answers.publish()
 
     def _retire(self, model: ModelState[S], selection: Selection) -> None:
@@ -128,3 +124,15 @@ class Settler(Generic[S]):
         if model.asked is not None:
             return f"version {model.asked} was asked for"
         return f"not chosen by --version-policy {self._policies.of(model.name)}"
+
+
+def _tell(loaded: LoadedModel, before: int | None) -> None:
+    """One line: what answers from now on."""
+    bundle = loaded.bundle
+    logger.info(
+        "%s: version %s answers now (before: %s): %s, revision %s, %s, %d dimensions, %d tokens, "
+        "%d threads",
+        *(loaded.name, loaded.version, before or "none", bundle.family, bundle.revision),
+        f"{loaded.variant}, {bundle.inputs} on {loaded.device}",
+        *(bundle.dimensions, bundle.max_length, loaded.engine.threads),
+    )

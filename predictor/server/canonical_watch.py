@@ -34,7 +34,7 @@ class CanonicalWatch:
     """Watches all versions that answer; `start` and `stop` on the loop that serves."""
 
     def __init__(self, models: Answers[EmbeddingModel], interval_s: float) -> None:
-        """interval_s: seconds between two looks at a version; 0: after it was loaded only."""
+        """interval_s: seconds between two looks at a version, the first one at once; 0: none."""
         self._models, self._interval_s = models, interval_s
         self._seen: dict[EmbeddingModel, tuple[float, CanonicalMetrics]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -60,10 +60,11 @@ class CanonicalWatch:
             await asyncio.sleep(LOOK_S)
 
     def _is_due(self, model: EmbeddingModel) -> bool:
+        if not self._interval_s:
+            return False
         if model not in self._seen:
             return model.loaded.bundle.variant(model.loaded.variant).proof.reference != "none"
-        looked = self._seen[model][0]
-        return bool(self._interval_s) and time.monotonic() - looked >= self._interval_s
+        return time.monotonic() - self._seen[model][0] >= self._interval_s
 
     async def _look(self, model: EmbeddingModel) -> None:
         """One look at one version; whatever happens is a count and a line, never an end."""

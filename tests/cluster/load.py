@@ -106,11 +106,13 @@ class Load:
     def told(self) -> str:
         """One line about it, for the log of a test and for its message when it fails."""
         slowest = max((answer.seconds for answer in self.answers), default=0.0)
-        kinds = collections.Counter((a.status, a.error[:80]) for a in self.failures())
-        return (
-            f"{len(self.failures())} of {len(self.answers)} failed {dict(kinds) if kinds else ''}; "
-            f"slowest {slowest:.2f} s"
-        )
+        line = f"{len(self.failures())} of {len(self.answers)} failed, slowest {slowest:.2f} s"
+        if failed := self.failures():
+            kinds = dict(collections.Counter((a.status, a.error[:80]) for a in failed))
+            begun = min(answer.at for answer in self.answers)
+            first, last = (end(a.at for a in failed) - begun for end in (min, max))
+            line += f"; {kinds} between {first:.1f} and {last:.1f} s after {begun:.1f}"
+        return line
 
     def share(self, version: str, since: float = 0.0) -> float:
         """Share of the answers since then that this version gave."""

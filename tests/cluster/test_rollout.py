@@ -6,6 +6,7 @@ with an autoscaler, since that is where names and numbers of pods can go wrong.
 
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -28,6 +29,7 @@ def rollout(model: Release, command: str, *flags: str) -> str:
         env=os.environ | {"KUBECONFIG": str(kits.KUBECONFIG)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    print(f"{time.monotonic():.1f} {command} {' '.join(flags)}\n{done.stderr}{done.stdout}")
     return done.stdout
 
 

@@ -147,7 +147,7 @@ async def test_a_new_version_is_due_at_once_and_then_by_the_clock(model: Embeddi
     assert watch._is_due(model)
     await watch._look(model)
     assert not watch._is_due(model)
-    assert watching(model, interval_s=0)._is_due(model)
+    assert not watching(model, interval_s=0)._is_due(model)
     eager = watching(model, interval_s=1e-9)
     await eager._look(model)
     assert eager._is_due(model)
