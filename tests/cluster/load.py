@@ -100,6 +100,12 @@ class Load:
         said = "" if answer.status == 200 else told[:200].decode("utf-8", "replace")
         return Answer(begun, time.monotonic() - begun, answer.status, version, said)
 
+    def settled(self, in_a_row: int = 100) -> bool:
+        """Whether the last answers were all good: what comes now is due to what is done now."""
+        return len(self.answers) >= in_a_row and not any(
+            answer.failed for answer in self.answers[-in_a_row:]
+        )
+
     def failures(self) -> list[Answer]:
         return [answer for answer in self.answers if answer.failed]
 

@@ -19,13 +19,15 @@ PODS = 2
 
 
 @pytest.fixture(scope="module", autouse=True)
-def scaled(model: Release) -> Release:
+def scaled(model: Release, gateway: str) -> Release:
     """Two pods, of which a drain may take one."""
     model.upgrade(
         autoscaling={"mode": "cpu", "minReplicas": PODS, "maxReplicas": PODS},
         podDisruptionBudget={"enabled": True, "maxUnavailable": 1},
     )
     settle(model)
+    with load_on(gateway, model) as load:
+        wait_for("good answers", load.settled, 60.0)
     return model
 
 

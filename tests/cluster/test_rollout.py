@@ -34,10 +34,12 @@ def rollout(model: Release, command: str, *flags: str) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def scaled(model: Release) -> Release:
-    """Two stable pods, held by an autoscaler of ours."""
+def scaled(model: Release, gateway: str) -> Release:
+    """Two stable pods, held by an autoscaler of ours, that the gateway knows."""
     model.upgrade(autoscaling={"mode": "cpu", "minReplicas": PODS, "maxReplicas": PODS})
     wait_for("two pods", lambda: len(model.ready_pods(STABLE)) == PODS, 120.0)
+    with Load(gateway, model.host, "minilm") as load:
+        wait_for("good answers", load.settled, 60.0)
     return model
 
 
