@@ -1,6 +1,8 @@
 """Documentation and metrics: what is written there is what the server does."""
 
 import re
+import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from predictor import metrics
 from predictor.server.documentation import ROUTES, Route
 from tests.contract.helpers import MODEL
+from tests.serving import Server, model_flags
 
 WITH_BODY = [route for route in ROUTES if route.body]
 WITHOUT_BODY = [route for route in ROUTES if not route.body]
@@ -124,11 +127,26 @@ def test_route_without_a_body_is_answered(http: httpx.Client, route: Route) -> N
 
 
 @pytest.fixture(scope="module")
-def families(http: httpx.Client) -> dict[str, Any]:
-    """What /metrics lists, by name."""
-    response = http.get("/metrics")
+def families(model_dir: Path, cache_dir: Path, bundle_dir: Path) -> dict[str, Any]:
+    """What /metrics of a server with everything on lists, by name, once it has looked at itself."""
+    del bundle_dir  # made before, so that the start is quick
+    watched = Server(
+        *model_flags(model_dir, cache_dir), "--canonical-interval=3600", "--drain-delay=0"
+    )
+    try:
+        end = time.monotonic() + 30.0
+        while "predictor_canonical_min_cosine{" not in (text := scrape(watched.url)):
+            assert time.monotonic() < end, "nobody looked at the canonical texts"
+            time.sleep(0.1)
+    finally:
+        assert watched.stop() == 0
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def scrape(url: str) -> str:
+    response = httpx.get(f"{url}/metrics")
     assert response.headers["content-type"].startswith("text/plain")
-    return {family.name: family for family in text_string_to_metric_families(response.text)}
+    return response.text
 
 
 OURS = {
