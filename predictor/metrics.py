@@ -4,6 +4,7 @@ Registered at import, so a scrape before the first request shows them; label set
 model and version are the server's own names, never the client's text.
 """
 
+from collections.abc import Iterable
 from time import perf_counter
 from typing import get_args
 
@@ -137,6 +138,34 @@ CANONICAL_LOOKS = Counter(
     "predictor_canonical_looks", "Looks at the canonical texts by outcome: right, wrong, busy (no "
     "room beside the clients), unreadable (the bundle's file), failed", (*MODEL, "outcome"),
 )  # fmt: skip
+DRIFT_SCORE = Gauge(
+    "predictor_drift_score", "The traffic of the latest window against the reference, by test: "
+    "statistic over threshold, from 1 on it drifted", (*MODEL, "test"),
+)  # fmt: skip
+DRIFT_ALARM = Gauge(
+    "predictor_drift_alarm", "1 while so many windows in a row drifted as make an alarm",
+    (*MODEL, "test"),
+)  # fmt: skip
+DRIFT_LEARNING = Gauge(
+    "predictor_drift_learning", "1 while the reference is made and nothing is compared", MODEL
+)
+DRIFT_WINDOWS = Counter(
+    "predictor_drift_windows", "Windows of traffic by outcome: learnt (part of the reference), "
+    "compared, failed", (*MODEL, "outcome"),
+)  # fmt: skip
+GPU_UTILIZATION = Gauge(
+    "predictor_gpu_utilization_ratio", "Share of the time in which the GPU was busy", ("gpu",)
+)
+GPU_MEMORY_USED = Gauge(
+    "predictor_gpu_memory_used_bytes", "Memory of the GPU that anybody uses", ("gpu",)
+)
+GPU_MEMORY_TOTAL = Gauge("predictor_gpu_memory_total_bytes", "Memory of the GPU", ("gpu",))
+GPU_LOOKS = Counter(
+    "predictor_gpu_looks", "Looks at the GPUs by outcome: ok, failed, late (the driver did not "
+    "answer in time)", ("outcome",),
+)  # fmt: skip
+for _outcome in ("ok", "failed", "late"):
+    GPU_LOOKS.labels(_outcome)
 LOOP_LAG_SECONDS = Histogram(
     "predictor_event_loop_lag_seconds", "How late the event loop comes to what is due",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0),
@@ -148,6 +177,7 @@ REJECTION_REASONS = (
     "rate_limited", "unauthorized", "forbidden",
 )  # fmt: skip
 CACHE_TIERS = ("memory", "redis", "flight")
+DRIFT_OUTCOMES = ("learnt", "compared", "failed")
 CANONICAL_OUTCOMES = ("right", "wrong", "busy", "unreadable", "failed")
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
@@ -217,6 +247,30 @@ class CanonicalMetrics:
         """The version does not answer any more."""
         ours = dict(zip(MODEL, self._labels, strict=True))
         for metric in (CANONICAL_COSINE, CANONICAL_TOLERANCE, CANONICAL_LOOKED, CANONICAL_LOOKS):
+            metric.remove_by_labels(ours)
+
+
+class DriftMetrics:
+    """The children of one version whose traffic is watched; scores come with a judgement."""
+
+    def __init__(self, model: str, version: str, tests: Iterable[str]) -> None:
+        self._labels = (model, version)
+        for test in tests:
+            DRIFT_ALARM.labels(model, version, test)
+        self.learning = DRIFT_LEARNING.labels(model, version)
+        self.outcomes = {
+            outcome: DRIFT_WINDOWS.labels(model, version, outcome) for outcome in DRIFT_OUTCOMES
+        }
+
+    def show(self, test: str, score: float, alarm: bool) -> None:
+        """score: statistic over threshold."""
+        DRIFT_SCORE.labels(*self._labels, test).set(score)
+        DRIFT_ALARM.labels(*self._labels, test).set(alarm)
+
+    def remove(self) -> None:
+        """The version does not answer any more."""
+        ours = dict(zip(MODEL, self._labels, strict=True))
+        for metric in (DRIFT_SCORE, DRIFT_ALARM, DRIFT_LEARNING, DRIFT_WINDOWS):
             metric.remove_by_labels(ours)
 
 

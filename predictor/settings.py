@@ -171,6 +171,22 @@ class DriftSettings:
         "bundle's vectors, the first one at once; 36 short texts at ingest's priority; 0: none",
         minimum=0,
     )
+    drift_window: float = setting(
+        900.0,
+        "shortest window, seconds (and at least 1000 texts), in which a sample of the traffic is "
+        "compared with the version's reference; 0: the traffic is not watched",
+        minimum=0,
+    )
+    drift_learn: float = setting(
+        86400.0,
+        "seconds of traffic that make a version's reference, where none is there",
+        minimum=0,
+    )
+    drift_dir: str = setting(
+        "",
+        "where references and latest windows are kept (no texts, but projected vectors); several "
+        "pods may share it; empty: a folder of --cache-dir",
+    )
 
 
 @dataclass(frozen=True)
@@ -294,6 +310,9 @@ class ServerSettings:
     )
     metrics_compat: str = setting(
         "", "metrics under the names of TEI (te) and Triton (nv) too: te, nv or te,nv"
+    )
+    page: bool = setting(
+        True, "serve browsers a page at / that shows what /metrics says; API keys as everywhere"
     )
 
 

@@ -1,5 +1,7 @@
 """What changes the server: load and unload (V2 repository API), flush the cache, set the log level.
 
+And what is too much like an embedding to be shown to everybody: the sketches of the traffic.
+
 Closed unless the operator opens it: with a token on the serving port, or on a port of its own that
 only the pod itself can reach.
 """
@@ -13,16 +15,19 @@ import msgspec
 
 from predictor.access import AdminToken
 from predictor.cache import RowCache
+from predictor.drift import reference_to_bytes, sketch_to_bytes
 from predictor.errors import InvalidInput, MethodNotAllowed, ModelNotFound, RouteNotFound
 from predictor.export.publish import VERSION
 from predictor.protocols.wire import Encoded, decode_json, encode_json
 from predictor.repository import Repository
+from predictor.server.drift_watch import DriftWatch
 from predictor.server.http import Request
 from predictor.server.model import EmbeddingModel
 
 logger = logging.getLogger(__name__)
 
 REPOSITORY, OWN = "/v2/repository/", "/admin/"
+DRIFT = f"{OWN}drift/"
 ADMIN_PATHS = (REPOSITORY, OWN)
 MAX_BODY = 64 << 10
 CLOSED = (
@@ -55,8 +60,10 @@ class Admin:
         repository: Repository[EmbeddingModel],
         memory: RowCache | None,
         token: AdminToken | None,
+        traffic: DriftWatch,
     ) -> None:
         self._repository, self._memory, self._token = repository, memory, token
+        self._traffic = traffic
 
     def check(self, credential: str | None) -> None:
         """Pass who may change things over the serving port.
@@ -90,13 +97,17 @@ class Admin:
             handler = self._flush
         elif path == f"{OWN}log-level":
             handler, allowed = self._log_level, "GET, POST, PUT"
+        elif path.startswith(DRIFT):
+            handler, allowed = self._drift, "GET"
         elif path.startswith(f"{REPOSITORY}models/") and path.endswith(("/load", "/unload")):
             handler = self._change
         if handler is None:
             raise RouteNotFound(f"no such admin route: {path[:80]}")
         if method not in allowed.split(", "):
             raise MethodNotAllowed(f"{method} {path}: the method must be {allowed}", allowed)
-        await request.respond(200, Encoded(encode_json(await handler(request))))
+        found = await handler(request)
+        body = found if isinstance(found, bytes) else encode_json(found)
+        await request.respond(200, Encoded(body))
 
     async def _index(self, request: Request) -> object:
         wanted = decode_json(await request.body(MAX_BODY) or b"{}", IndexBody)
@@ -138,6 +149,21 @@ class Admin:
         rows = self._memory.flush()
         logger.info("cache flushed: %d rows", rows)
         return {"rows": rows}
+
+    async def _drift(self, request: Request) -> bytes:
+        """`/admin/drift/{model}[:{version}]/{reference|window}`: a file for `predictor drift`."""
+        name, _, what = request.path.removeprefix(DRIFT).rpartition("/")
+        monitor = self._traffic.found(self._repository.answers.find(name))
+        if monitor is None:
+            raise ModelNotFound("the traffic of this version is not watched (--drift-window)")
+        if what == "window":
+            # The one that is open says little after a minute.
+            return sketch_to_bytes(monitor.last or monitor.sketch())
+        if what != "reference":
+            raise RouteNotFound(f"drift of {name[:80]}: there is reference and window")
+        if monitor.reference is None:
+            raise ModelNotFound("the reference is not made yet: see predictor_drift_learning")
+        return reference_to_bytes(monitor.reference)
 
     async def _log_level(self, request: Request) -> object:
         root = logging.getLogger()

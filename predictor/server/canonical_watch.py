@@ -17,6 +17,7 @@ from predictor.errors import BadModel, DeadlineExceeded, NotReady, Overloaded
 from predictor.fidelity import cosines
 from predictor.metrics import CanonicalMetrics
 from predictor.repository import Answers
+from predictor.server.background import Background
 from predictor.server.model import EmbeddingModel, Prepared
 from predictor.types import EmbedRequest, FloatRows, Lane
 
@@ -37,17 +38,14 @@ class CanonicalWatch:
         """interval_s: seconds between two looks at a version, the first one at once; 0: none."""
         self._models, self._interval_s = models, interval_s
         self._seen: dict[EmbeddingModel, tuple[float, CanonicalMetrics]] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background("watches the canonical texts")
 
     def start(self, on_fatal: Callable[[str], None]) -> None:
         """on_fatal: called if it ends by itself, which it never should."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
-        self._task.add_done_callback(lambda task: _ended(task, on_fatal))
+        self._background.start(self._run(), on_fatal)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await self._background.stop()
 
     async def _run(self) -> None:
         while True:
@@ -134,9 +132,3 @@ async def _embed(model: EmbeddingModel, texts: list[str]) -> FloatRows:
     deadline = asyncio.get_running_loop().time() + PATIENCE_S
     prepared = await model.predict(Prepared(request, tokens, deadline))
     return model.postprocess(prepared).vectors
-
-
-def _ended(task: asyncio.Task[None], on_fatal: Callable[[str], None]) -> None:
-    if not task.cancelled():
-        logger.critical("watching the canonical texts has ended", exc_info=task.exception())
-        on_fatal("nobody watches the canonical texts any more")

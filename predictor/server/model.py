@@ -20,7 +20,7 @@ from predictor.server.kserve_sdk import InferenceVerb, Model
 from predictor.settings import Settings
 from predictor.timeline import CURRENT
 from predictor.tracing import Tracer
-from predictor.types import EmbedRequest, EmbedResult, FloatRows, Lane, OutputType, Tokens
+from predictor.types import EmbedRequest, EmbedResult, FloatRows, Inputs, Lane, OutputType, Tokens
 
 # Characters that are tokenised on the event loop: about 0.5 ms at most.
 INLINE_CHARACTERS = 2048
@@ -74,6 +74,8 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
         self._limits = settings.request
         self._default_prompt = self._find_default_prompt()
         self.metrics = ModelMetrics(loaded.name, loaded.version)
+        # Shown every request's inputs and un-normalised rows, if set.
+        self.observe: Callable[[Inputs, Tokens, FloatRows], None] | None = None
         self._in_flight = 0
         self._finished: asyncio.Event | None = None
         self._tokenizing = ThreadPoolExecutor(
@@ -166,7 +168,10 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
         self._in_flight += 1
         try:
             prepared = await self.preprocess(body, headers)
-            return self.postprocess(await self.predict(prepared, headers), headers), {}
+            prepared = await self.predict(prepared, headers)
+            if self.observe is not None and prepared.rows is not None:
+                self.observe(body.inputs, prepared.tokens, prepared.rows)
+            return self.postprocess(prepared, headers), {}
         finally:
             self._in_flight -= 1
             if self._finished is not None and not self._in_flight:

@@ -20,6 +20,7 @@ from predictor.repository import LoadedModel, Repository
 from predictor.server.access_log import AccessLog
 from predictor.server.admin import Admin
 from predictor.server.canonical_watch import CanonicalWatch
+from predictor.server.drift_watch import DriftWatch
 from predictor.server.grpc_server import GrpcServer
 from predictor.server.inference import Inference
 from predictor.server.kserve_sdk import ModelServer, RESTServer, kserve_app
@@ -82,7 +83,10 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
         use_cache = not settings.model.null_engine
         self._memory = RowCache(cache) if use_cache and cache.cache_mb else None
         self._redis = RedisTier(cache) if use_cache and cache.cache_redis_url else None
-        self._admin = Admin(repository, self._memory, AdminToken.open(settings.access))
+        self._traffic = DriftWatch(repository.answers, settings)
+        self._admin = Admin(
+            repository, self._memory, AdminToken.open(settings.access), self._traffic
+        )
         self._tracer = Tracer.open(settings.server.tracing, count_spans)
         self._inference = Inference(
             repository.answers,
@@ -145,12 +149,14 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
             await listeners.open()
             if not self.settings.model.null_engine:
                 watch.start(self._fatal)
+                self._traffic.start(self._fatal)
             stopped = asyncio.create_task(self._stopping.wait())
             await asyncio.wait({*listeners.serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
             await self._drain(listeners)
         finally:
             lag.stop()
             await watch.stop()
+            await self._traffic.stop()
             await self._repository.stop()
             if self._redis is not None:
                 await self._redis.stop()

@@ -24,6 +24,7 @@ from predictor.access import Guard
 from predictor.protocols.wire import Decoded, Encoded
 from predictor.repository import Answers, Repository
 from predictor.server.admin import Admin
+from predictor.server.drift_watch import DriftWatch
 from predictor.server.grpc_server import GrpcServer
 from predictor.server.inference import Call, Inference
 from predictor.server.kserve_sdk import kserve_app, messages, services
@@ -966,7 +967,7 @@ def application(error: Exception) -> Rest:
 
 
 # Nothing here asks for a change.
-CLOSED = Admin(cast(Repository[EmbeddingModel], None), None, None)
+CLOSED = Admin(cast(Repository[EmbeddingModel], None), None, None, cast(DriftWatch, None))
 
 
 STATUSES: list[tuple[errors.PredictorError, int, int, grpc.StatusCode, str | None]] = [

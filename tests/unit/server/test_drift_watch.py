@@ -1,0 +1,165 @@
+"""The watch of the traffic stands in the way of every request: what fails there fails there."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from prometheus_client import REGISTRY
+
+from predictor.repository import Answers
+from predictor.server import drift_watch
+from predictor.server.drift_watch import DriftWatch
+from predictor.server.model import EmbeddingModel
+from predictor.settings import DriftSettings, ModelSettings, Settings
+from predictor.types import FloatRows, Tokens
+
+DIMENSIONS = 16
+
+
+def version(number: str) -> EmbeddingModel:
+    """As much of a model as is watched."""
+    loaded = SimpleNamespace(
+        variant="fp32",
+        bundle=SimpleNamespace(dimensions=DIMENSIONS),
+        folder=Path("nowhere"),
+        tokenizer=SimpleNamespace(unknown_id=1),
+    )
+    made = SimpleNamespace(
+        name="watched", version=number, revision="r1", loaded=loaded, observe=None
+    )
+    return cast(EmbeddingModel, _Hashable(made))
+
+
+class _Hashable:
+    """By identity, as a model is."""
+
+    def __init__(self, made: SimpleNamespace) -> None:
+        self.__dict__.update(vars(made))
+
+
+class Answering:
+    def __init__(self, *models: EmbeddingModel) -> None:
+        self.models = list(models)
+
+    def all(self) -> list[EmbeddingModel]:
+        return self.models
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drift_watch, "LOOK_S", 0.002)
+
+
+def settings(folder: Path, window: float = 0.001) -> Settings:
+    drift = DriftSettings(drift_window=window, drift_learn=0.001)
+    return Settings(drift=drift, model=ModelSettings(cache_dir=str(folder)))
+
+
+def watch(models: Answering, made: Settings) -> DriftWatch:
+    return DriftWatch(cast(Answers[EmbeddingModel], models), made)
+
+
+def sample(name: str, **labels: str) -> float | None:
+    return REGISTRY.get_sample_value(name, {"model": "watched", **labels})
+
+
+async def until(true: Any) -> None:
+    async with asyncio.timeout(10.0):
+        while not true():  # noqa: ASYNC110  # it is the state of files and metrics too
+            await asyncio.sleep(0.001)
+
+
+def send(model: EmbeddingModel, rows: int, generator: np.random.Generator) -> None:
+    vectors: FloatRows = generator.standard_normal((rows, DIMENSIONS)).astype(np.float32) + 0.5
+    ids = [[5, 6, 7]] * rows
+    assert model.observe is not None
+    model.observe(["a text"] * rows, Tokens(ids, []), vectors)
+
+
+def fatal(why: str) -> None:
+    raise AssertionError(why)
+
+
+async def test_it_learns_then_compares(tmp_path: Path) -> None:
+    model, generator = version("1"), np.random.default_rng(3)
+    watching = watch(Answering(model), settings(tmp_path))
+    watching.start(fatal)
+    await until(lambda: model.observe is not None)
+    assert sample("predictor_drift_learning", version="1") == 1.0
+    compared = {"version": "1", "outcome": "compared"}
+    async with asyncio.timeout(30.0):
+        while not sample("predictor_drift_windows_total", **compared):
+            send(model, 8, generator)
+            await asyncio.sleep(0)
+    assert sample("predictor_drift_learning", version="1") == 0.0
+    score = sample("predictor_drift_score", version="1", test="direction")
+    assert score is not None
+    assert 0.0 <= score < 1.0
+    await until(lambda: len(list((tmp_path / "drift").glob("r1-fp32.*.json"))) == 2)
+    await watching.stop()
+    # Who comes later begins where this one was.
+    again = version("2")
+    later = watch(Answering(again), settings(tmp_path))
+    later.start(fatal)
+    await until(lambda: again.observe is not None)
+    assert sample("predictor_drift_learning", version="2") == 0.0
+    await later.stop()
+
+
+async def test_a_version_that_is_gone_is_forgotten(tmp_path: Path) -> None:
+    model = version("3")
+    models = Answering(model)
+    watching = watch(models, settings(tmp_path))
+    watching.start(fatal)
+    await until(lambda: model.observe is not None)
+    models.models = []
+    await until(lambda: model.observe is None)
+    assert sample("predictor_drift_learning", version="3") is None
+    assert watching.found(model) is None
+    await watching.stop()
+
+
+async def test_what_fails_is_counted_and_no_request_sees_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = version("4")
+    watching = watch(Answering(model), settings(tmp_path))
+    watching.start(fatal)
+    await until(lambda: model.observe is not None)
+    assert model.observe is not None
+    wrong = np.zeros((1, 3), np.float32)  # of another width
+    model.observe(["a text"], Tokens([[5]], []), wrong)
+    model.observe(["a text"], Tokens([[5]], []), wrong)
+    await asyncio.sleep(0.01)
+    failed = {"version": "4", "outcome": "failed"}
+    assert sample("predictor_drift_windows_total", **failed) == 1.0
+    assert caplog.text.count("not watched any more") == 1
+    assert "a text" not in caplog.text
+    await watching.stop()
+
+
+async def test_a_full_disk_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "drift").write_text("a file in its place")
+    model, generator = version("5"), np.random.default_rng(4)
+    watching = watch(Answering(model), settings(tmp_path))
+    watching.start(fatal)
+    await until(lambda: model.observe is not None)
+    learnt = {"version": "5", "outcome": "learnt"}
+    async with asyncio.timeout(30.0):
+        while (sample("predictor_drift_windows_total", **learnt) or 0) < 2:
+            send(model, 8, generator)
+            await asyncio.sleep(0)
+    assert "drift files: " in caplog.text
+    await watching.stop()
+
+
+async def test_off_is_off(tmp_path: Path) -> None:
+    model = version("6")
+    watching = watch(Answering(model), settings(tmp_path, window=0))
+    watching.start(fatal)
+    await asyncio.sleep(0.01)
+    assert model.observe is None
+    await watching.stop()
