@@ -1,0 +1,1 @@
+"""Brings a new version in by itself; measuring, judging, deciding and acting are apart."""

@@ -1,0 +1,81 @@
+"""What is to be done now: it follows from the written state and what is there, and nothing else.
+
+Whoever takes over from a controller that died therefore does the same.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+from predictor.rollout.seen import Canary, Seen, Service
+from predictor.rollout.state import State
+
+# Seconds between the gateway's word that it has a route and the removal of what the old one names:
+# its proxies take it over a moment later.
+SETTLE_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """There shall be a canary with this weight, percent, and at least so many pods."""
+
+    weight: int
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """The canary, which has all of the traffic, shall be the stable predictor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """The canary, which has no traffic, shall go."""
+
+
+Intent = Keep | Shape | Promote | Remove
+
+
+def wanted_pods(service: Service, weight: int) -> int:
+    """Pods that can carry a share of the traffic as well as the stable ones do; at least one."""
+    return max(1, ceil(service.ready * weight / 100))
+
+
+def intent_of(state: State, seen: Seen, now: float) -> Intent:
+    """What to do for a state that has been written."""
+    service = seen.service
+    if service is None or seen.rival:
+        return Keep()
+    if state.phase in ("Preparing", "Progressing", "Paused", "Comparing"):
+        return _towards(state, service)
+    canary = service.canary
+    if canary is None or canary.name != state.canary:
+        return Keep()
+    if state.phase == "Promoting":
+        all_pods = Shape(100, wanted_pods(service, 100))
+        return Promote() if _is_settled(state, canary, 100, now) else all_pods
+    if state.phase == "RollingBack":
+        return Remove() if _is_settled(state, canary, 0, now) else Shape(0, 1)
+    return Keep()
+
+
+def _towards(state: State, service: Service) -> Shape:
+    """Pods first: a weight never rises before there are ready pods for it."""
+    canary = service.canary
+    replicas = wanted_pods(service, state.weight)
+    if canary is None:
+        return Shape(0, replicas)
+    if canary.ready < replicas and state.weight > canary.weight:
+        return Shape(canary.weight, replicas)
+    return Shape(state.weight, replicas)
+
+
+def _is_settled(state: State, canary: Canary, weight: int, now: float) -> bool:
+    """Whether the gateway sends just this share, for a while by now."""
+    if canary.routed != weight or state.weight != weight or state.arrived is None:
+        return False
+    return now - state.arrived >= SETTLE_S
