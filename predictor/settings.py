@@ -312,7 +312,8 @@ class ServerSettings:
         "", "metrics under the names of TEI (te) and Triton (nv) too: te, nv or te,nv"
     )
     page: bool = setting(
-        True, "serve browsers a page at / that shows what /metrics says; API keys as everywhere"
+        True,
+        "serve browsers a page at /, and its figures at /page.json; like /metrics without keys",
     )
 
 

@@ -3,7 +3,7 @@
 from typing import Generic
 
 from predictor.errors import ModelNotFound, NotReady, PredictorError
-from predictor.repository.states import IndexEntry, ModelState, S
+from predictor.repository.states import IndexEntry, ModelState, S, index_of
 
 
 class Answers(Generic[S]):
@@ -91,6 +91,10 @@ class Answers(Generic[S]):
     def all(self) -> list[S]:
         """Everything that answers, each once."""
         return list({id(served): served for served in self._table.values()}.values())
+
+    def index(self) -> list[IndexEntry]:
+        """Every version that is known of, its state and the reason for it."""
+        return index_of(self._models, None)
 
     def problems(self) -> list[IndexEntry]:
         """Versions that should answer and may not, with the reasons."""

@@ -65,6 +65,8 @@ ROUTES = (
     ),
     Route("/metrics", "get", "Operation", "Prometheus metrics"),
     Route("/openapi.json", "get", "Operation", "This document"),
+    Route("/", "get", "Operation", "A page for browsers; for others, that the process is alive"),
+    Route("/page.json", "get", "Operation", "What that page shows; its shape may change"),
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import uvicorn
 
 from predictor.errors import BadSetting
 from predictor.server.grpc_server import GrpcServer
+from predictor.server.http_connection import HttpConnection
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def uvicorn_config(app: Any, grace_s: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         interface="asgi3",  # a bound method would be taken for ASGI 2
-        http="httptools",
+        http=HttpConnection,
         ws="none",  # an upgrade with a body would never be answered, and fail the shutdown
         loop="none",
         lifespan="off",

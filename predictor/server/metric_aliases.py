@@ -6,7 +6,7 @@ docs/user_guide/metrics.md (`nv_*`). Buckets are ours.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
@@ -36,10 +36,11 @@ class Aliases(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
+        ours = _Ours()
         if "te" in self._kinds:
-            yield from _te()
+            yield from _te(ours)
         if "nv" in self._kinds:
-            yield from _nv()
+            yield from _nv(ours)
 
 
 def parse_kinds(text: str) -> tuple[str, ...]:
@@ -54,8 +55,8 @@ def parse_kinds(text: str) -> tuple[str, ...]:
     return kinds
 
 
-def _te() -> Iterator[Metric]:
-    by_code = _sum(metrics.REQUESTS, ("code",))
+def _te(ours: "_Ours") -> Iterator[Metric]:
+    by_code = ours.sum(metrics.REQUESTS, ("code",))
     total = sum(by_code.values())
     for name in ("te_request_count", "te_embed_count"):
         yield _metric(name, "Requests", {(): total})
@@ -66,17 +67,20 @@ def _te() -> Iterator[Metric]:
         if code != "200":
             errors[(TE_ERRORS.get(code, "inference"),)] += count
     yield _metric("te_request_failure", "Requests refused or failed", errors, ("err",))
-    yield _metric("te_queue_size", "Rows in the queue", _sum(metrics.QUEUE_ROWS, ()), kind="gauge")
-    for what in ("request", "embed"):
-        yield _histogram(f"te_{what}_duration", metrics.REQUEST_SECONDS)
-        for stage, name in (("tokenize", "tokenization"), ("queue", "queue"), ("run", "inference")):
-            yield _histogram(f"te_{what}_{name}_duration", metrics.STAGE_SECONDS, stage)
-    yield _histogram("te_batch_next_size", metrics.BATCH_ROWS)
-    yield _histogram("te_batch_next_tokens", metrics.BATCH_TOKENS)
+    yield _metric(
+        "te_queue_size", "Rows in the queue", ours.sum(metrics.QUEUE_ROWS, ()), kind="gauge"
+    )
+    both = ("te_request", "te_embed")
+    yield from _histograms([f"{name}_duration" for name in both], ours, metrics.REQUEST_SECONDS)
+    for stage, name in (("tokenize", "tokenization"), ("queue", "queue"), ("run", "inference")):
+        names = [f"{prefix}_{name}_duration" for prefix in both]
+        yield from _histograms(names, ours, metrics.STAGE_SECONDS, stage)
+    yield from _histograms(["te_batch_next_size"], ours, metrics.BATCH_ROWS)
+    yield from _histograms(["te_batch_next_tokens"], ours, metrics.BATCH_TOKENS)
 
 
-def _nv() -> Iterator[Metric]:
-    by_code = _sum(metrics.REQUESTS, ("model", "version", "code"))
+def _nv(ours: "_Ours") -> Iterator[Metric]:
+    by_code = ours.sum(metrics.REQUESTS, ("model", "version", "code"))
     answered: dict[Labels, float] = defaultdict(float)
     failed: dict[Labels, float] = defaultdict(float)
     for (model, version, code), count in by_code.items():
@@ -96,8 +100,8 @@ def _nv() -> Iterator[Metric]:
         ("nv_cache_num_hits_per_model", metrics.CACHE_HITS, "unknown"),
         ("nv_cache_num_misses_per_model", metrics.CACHE_MISSES, "unknown"),
     ):
-        yield _metric(name, f"As {_name(source)}", _sum(source, of), of, kind)
-    whole = _seconds(metrics.REQUEST_SECONDS)
+        yield _metric(name, f"As {_name(source)}", ours.sum(source, of), of, kind)
+    whole = ours.seconds(metrics.REQUEST_SECONDS)
     total = {labels: seconds * US for labels, seconds in whole.items() if labels[0]}
     yield _metric("nv_inference_request_duration_us", "Time of requests, sum", total, of)
     for name, stages in (
@@ -108,7 +112,7 @@ def _nv() -> Iterator[Metric]:
     ):
         spent: dict[Labels, float] = defaultdict(float)
         for stage in stages:
-            for labels, seconds in _seconds(metrics.STAGE_SECONDS, stage).items():
+            for labels, seconds in ours.seconds(metrics.STAGE_SECONDS, stage).items():
                 spent[labels] += seconds * US
         yield _metric(f"nv_inference_{name}_duration_us", f"Time of {', '.join(stages)}", spent, of)
 
@@ -116,38 +120,41 @@ def _nv() -> Iterator[Metric]:
 # Reading our own
 
 
-def _samples(source: MetricWrapperBase) -> list[Sample]:
-    return [sample for family in source.collect() for sample in family.samples]
+class _Ours:
+    """Our samples at one scrape, each source read once: that is most of what a scrape costs."""
+
+    def __init__(self) -> None:
+        self._read: dict[MetricWrapperBase, dict[str, list[Sample]]] = {}
+
+    def samples(self, source: MetricWrapperBase, stage: str = "") -> list[Sample]:
+        """All samples; of a stage, if that is a label of it."""
+        by_stage = self._read.get(source)
+        if by_stage is None:
+            by_stage = self._read[source] = defaultdict(list)
+            for family in source.collect():
+                for sample in family.samples:
+                    by_stage[sample.labels.get("stage", "")].append(sample)
+        return by_stage.get(stage, [])
+
+    def sum(self, source: MetricWrapperBase, labels: Labels) -> dict[Labels, float]:
+        """Values of a counter or gauge by some of its labels, the others summed up."""
+        return _add(self.samples(source), labels)
+
+    def seconds(self, source: MetricWrapperBase, stage: str = "") -> dict[Labels, float]:
+        """The sums of a histogram by model and version; of one stage, if that is a label of it."""
+        sums = [s for s in self.samples(source, stage) if s.name.endswith("_sum")]
+        return _add(sums, metrics.MODEL)
+
+
+def _add(samples: Iterable[Sample], labels: Labels) -> dict[Labels, float]:
+    sums: dict[Labels, float] = defaultdict(float)
+    for sample in samples:
+        sums[tuple([sample.labels[label] for label in labels])] += sample.value
+    return sums
 
 
 def _name(source: MetricWrapperBase) -> str:
     return next(iter(source.describe())).name
-
-
-def _sum(source: MetricWrapperBase, labels: Labels) -> dict[Labels, float]:
-    """Values of a counter or gauge by some of its labels, the others summed up."""
-    return _add(source, labels, lambda sample: True)
-
-
-def _seconds(source: MetricWrapperBase, stage: str = "") -> dict[Labels, float]:
-    """The sums of a histogram by model and version; of one stage, if that is a label of it."""
-    return _add(
-        source,
-        metrics.MODEL,
-        lambda sample: (
-            sample.name.endswith("_sum") and stage in ("", sample.labels.get("stage", ""))
-        ),
-    )
-
-
-def _add(
-    source: MetricWrapperBase, labels: Labels, wanted: Callable[[Sample], bool]
-) -> dict[Labels, float]:
-    sums: dict[Labels, float] = defaultdict(float)
-    for sample in _samples(source):
-        if wanted(sample):
-            sums[tuple(sample.labels[label] for label in labels)] += sample.value
-    return sums
 
 
 # Writing theirs
@@ -167,14 +174,17 @@ def _metric(
     return metric
 
 
-def _histogram(name: str, source: MetricWrapperBase, stage: str = "") -> Metric:
-    """A histogram of ours over all models and protocols, under another name."""
+def _histograms(
+    names: Iterable[str], ours: "_Ours", source: MetricWrapperBase, stage: str = ""
+) -> Iterator[Metric]:
+    """A histogram of ours over all models and protocols, under other names."""
     sums: dict[tuple[str, str], float] = defaultdict(float)
-    for sample in _samples(source):
+    for sample in ours.samples(source, stage):
         suffix = sample.name.rpartition("_")[2]
-        if suffix in ("bucket", "count", "sum") and stage in ("", sample.labels.get("stage", "")):
+        if suffix in ("bucket", "count", "sum"):
             sums[f"_{suffix}", sample.labels.get("le", "")] += sample.value
-    metric = Metric(name, f"As {_name(source)}", "histogram")
-    for (suffix, le), value in sums.items():
-        metric.add_sample(name + suffix, {"le": le} if le else {}, value)
-    return metric
+    for name in names:
+        metric = Metric(name, f"As {_name(source)}", "histogram")
+        for (suffix, le), value in sums.items():
+            metric.add_sample(name + suffix, {"le": le} if le else {}, value)
+        yield metric

@@ -7,7 +7,6 @@ from functools import lru_cache, partial
 from typing import Any
 
 from prometheus_client import REGISTRY
-from prometheus_client.exposition import choose_encoder
 
 from predictor.errors import (
     ClientGone,
@@ -19,8 +18,9 @@ from predictor.errors import (
 )
 from predictor.protocols import cohere, openai, tei, v1, v2
 from predictor.protocols.wire import Decoded, Encoded, encode_json
-from predictor.server import documentation, metadata
+from predictor.server import documentation, metadata, page
 from predictor.server.admin import ADMIN_PATHS, Admin
+from predictor.server.exposition import Exposition, content_type_for
 from predictor.server.headers import request_id_of
 from predictor.server.http import (
     AsgiApp,
@@ -62,6 +62,7 @@ class Rest:
         self._inference, self._kserve, self._admin = inference, kserve_app, admin
         self._settings = settings
         self._limit = settings.request.max_body_bytes
+        self._exposition = Exposition(REGISTRY)
         openai_call = partial(self._infer, "openai")
         self._posts: dict[str, Handler] = {
             "/v1/embeddings": openai_call,
@@ -73,7 +74,7 @@ class Rest:
             "/decode": partial(self._tei_tool, metadata.decode),
         } | {path: self._cannot for path in NOT_SERVED}
         self._gets: dict[str, Handler] = {
-            "/": partial(self._json, lambda: {"status": "alive"}),
+            "/": self._root,
             "/metrics": self._metrics,
             "/docs": self._docs,
             "/openapi.json": partial(self._json, lambda: documentation.openapi(self._example)),
@@ -87,6 +88,10 @@ class Rest:
             "/v2/health/ready": self._ready,
             "/v2/models": partial(self._json, lambda: {"models": inference.models.names()}),
         }
+        self._figures: page.Figures | None = None
+        if settings.server.page:
+            self._figures = page.Figures(inference, settings.batching)
+            self._gets["/page.json"] = partial(self._page_figures, self._figures)
 
     async def local(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application of the admin port: admin routes and nothing else."""
@@ -250,10 +255,21 @@ class Rest:
     async def _json(self, content: Callable[[], object], request: Request) -> None:
         await request.respond(200, Encoded(encode_json(content())))
 
+    async def _root(self, request: Request) -> None:
+        """The page for browsers; for everybody else, that the process is alive."""
+        if self._figures is not None and page.prefers_html(request.header(b"accept")):
+            await request.respond(200, page.DOCUMENT, page.HEADERS)
+        else:
+            alive = Encoded(encode_json({"status": "alive"}))
+            await request.respond(200, alive, ((b"vary", b"accept"),))
+
+    async def _page_figures(self, figures: page.Figures, request: Request) -> None:
+        await request.respond(200, Encoded(await figures.answer()), page.DATA_HEADERS)
+
     async def _metrics(self, request: Request) -> None:
         """Prometheus's text, or OpenMetrics for who asks for it: that one has exemplars."""
-        encode, content_type = choose_encoder(request.header(b"accept") or "")
-        body = await asyncio.to_thread(encode, REGISTRY)
+        content_type = content_type_for(request.header(b"accept"))
+        body = await self._exposition.scrape(content_type)
         await request.respond(200, Encoded(body, content_type))
 
     async def _docs(self, request: Request) -> None:

@@ -161,6 +161,7 @@ OURS = {
 LATER = {
     *("predictor_drift_score", "predictor_gpu_utilization_ratio"),
     *("predictor_gpu_memory_used_bytes", "predictor_gpu_memory_total_bytes"),
+    "predictor_shadow_min_cosine",
 }
 
 

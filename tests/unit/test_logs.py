@@ -2,11 +2,13 @@
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from predictor import logs
+from predictor.settings import ServerSettings
 
 
 @pytest.fixture
@@ -25,11 +27,11 @@ def test_json_holds_the_fields_and_the_trace(
     try:
         raise ValueError("x")
     except ValueError:
-        logging.getLogger("a.b").exception("it %s", "failed", extra={"request_id": "r1"})
+        logging.getLogger("a.b").exception("it %s", "failed", extra={"rows": 7})
     event = json.loads(capsys.readouterr().err)
     assert event["message"] == "it failed"
     assert event["level"] == "error"
-    assert event["request_id"] == "r1"
+    assert event["rows"] == 7
     assert "ValueError: x" in event["exception"]
     assert event["time"].endswith("+00:00")
 
@@ -46,3 +48,40 @@ def test_the_level_is_kept(root: logging.Logger, capsys: pytest.CaptureFixture[s
     logs.configure("json", "warning")
     logging.getLogger("a").info("no")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_the_error_of_a_request_quotes_nobody(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str], log_format: str, level: str
+) -> None:
+    logs.configure(log_format, level)
+    try:
+        try:
+            raise KeyError("a user's text")
+        except KeyError as error:
+            raise ValueError("could not read: a user's text") from error
+    except ValueError:
+        logging.getLogger("a").exception("request failed", extra={"request_id": "r1"})
+    written = capsys.readouterr().err
+    assert "request failed" in written
+    assert "r1" in written
+    assert "ValueError" in written
+    assert "KeyError" in written
+    assert "test_logs.py" in written
+    # Who sets the level to debug wants to see it. The lines of the test itself quote it, too.
+    said = written.count("could not read: a user's text") > 1
+    assert said == (level == "debug")
+
+
+def test_a_terminal_gets_text_and_everything_else_json(
+    root: logging.Logger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ServerSettings().log_format == "auto"
+    for is_terminal in (False, True):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda answer=is_terminal: answer)
+        logs.configure("auto", "info")
+        logging.getLogger("a").info("listening", extra={"http": 8080})
+        written = capsys.readouterr().err
+        assert written.startswith("{") != is_terminal
+        assert ("listening http=8080" in written) == is_terminal
