@@ -4,8 +4,8 @@ The official client's only home. Every call has a time limit: a server that hang
 hold the controller, and its lease, for ever.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import json
+from typing import Any
 
 import urllib3
 from kubernetes import client, config
@@ -15,7 +15,6 @@ from kubernetes.config.config_exception import ConfigException
 from predictor.errors import BadSetting
 
 Object = dict[str, Any]
-Found = TypeVar("Found")
 
 TIMEOUT_S = 10.0
 MERGE = "application/merge-patch+json"
@@ -101,28 +100,37 @@ class Cluster:
             "Accept": "application/json",
             "Content-Type": MERGE if method == "PATCH" else "application/json",
         }
-        return _told(
-            lambda: self.api.call_api(
-                path, method, query_params=query or [], header_params=headers, body=body,
-                auth_settings=["BearerToken"], response_type="object", _return_http_data_only=True,
-                _request_timeout=TIMEOUT_S,
-            ),
-            f"{method} {path}",
+        asked = self.api.param_serialize(
+            method, path, query_params=query or [], header_params=headers, body=body,
+            auth_settings=["BearerToken"],
         )  # fmt: skip
+        try:
+            answer = self.api.call_api(*asked, _request_timeout=TIMEOUT_S)
+            content: bytes = answer.read()
+        except urllib3.exceptions.HTTPError as error:
+            raise ClusterError(f"{method} {path}: {type(error).__name__}") from error
+        except ApiException as error:  # the client's own word for a broken connection
+            raise ClusterError(f"{method} {path}: {error.reason}") from error
+        if not 200 <= answer.status <= 299:
+            raise _refusal(f"{method} {path}", answer.status, content)
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            raise ClusterError(f"{method} {path}: the answer is no JSON") from error
 
 
 class _Missing(ClusterError):
     """404."""
 
 
-def _told(ask: Callable[[], Found], what: str) -> Found:
+def _refusal(what: str, status: int, content: bytes) -> ClusterError:
+    """The API server's reason, which is a Status object."""
     try:
-        return ask()
-    except ApiException as error:
-        kind = {404: _Missing, 409: Conflict}.get(error.status, ClusterError)
-        raise kind(f"{what}: {error.status} {error.reason}: {(error.body or '')[:500]}") from error
-    except urllib3.exceptions.HTTPError as error:
-        raise ClusterError(f"{what}: {type(error).__name__}") from error
+        reason = json.loads(content)["message"]
+    except (ValueError, KeyError, TypeError):
+        reason = content[:200].decode("utf-8", "replace")
+    kind = {404: _Missing, 409: Conflict}.get(status, ClusterError)
+    return kind(f"{what}: {status}: {str(reason)[:500]}")
 
 
 def _path(kind: str, namespace: str, name: str = "") -> str:

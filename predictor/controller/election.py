@@ -17,8 +17,6 @@ from kubernetes.leaderelection.electionconfig import Config
 from kubernetes.leaderelection.leaderelection import LeaderElection
 from kubernetes.leaderelection.resourcelock.leaselock import LeaseLock
 
-logger = logging.getLogger(__name__)
-
 LEASE_S, RENEW_S, RETRY_S = 15, 10, 2
 # A call may take so long; several fit into the time for renewing.
 CALL_S = 3.0
@@ -38,6 +36,8 @@ class Election:
 
     def run(self, lead: Callable[[], None], lost: Callable[[], None]) -> None:
         """Wait for the lease, then run `lead` in a thread; returns after `lost` was called."""
+        # It says every two seconds that somebody else leads.
+        logging.getLogger("leaderelection").setLevel(logging.WARNING)
         LeaderElection(Config(
             self._lock, lease_duration=LEASE_S, renew_deadline=RENEW_S, retry_period=RETRY_S,
             onstarted_leading=lead, onstopped_leading=lost,

@@ -13,8 +13,6 @@ from predictor.rollout.judge import Traffic
 TIMEOUT_S = 10.0
 # Of an answer; ours are some hundred lines.
 MOST_BYTES = 4 << 20
-# `increase` over less sees no two scrapes.
-SHORTEST_S = 60
 
 
 class PrometheusError(Exception):
@@ -42,9 +40,10 @@ class Prometheus:
             PrometheusError: it cannot be asked, or does not know the Deployment.
         """
         selector = f'namespace="{namespace}",deployment="{deployment}"'
-        window = f"[{max(SHORTEST_S, round(window_s))}s] offset {round(before_s)}s"
+        window = f"[{max(1, round(window_s))}s] offset {round(before_s)}s"
         codes = self._by("code", f"increase(predictor_requests_total{{{selector}}}{window})")
-        if not codes:
+        # Nothing to count between fewer than two scrapes; but scraped it must be.
+        if not codes and not self._ask(f"count(predictor_requests_total{{{selector}}})"):
             raise PrometheusError(
                 f"it has no predictor_requests_total of {namespace}/{deployment}: is it scraped, "
                 "with the target label `deployment`?"

@@ -1,15 +1,22 @@
 """One node for the session, with the image, the models, KServe's stand-in and the runtime."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
+from predictor.export.convert import convert_cached
+from predictor.export.source import read_source
+from predictor.types import Pooling
 from tests.charts import helm
 from tests.cluster import kit as kits
 from tests.cluster import release
-from tests.cluster.api import Api, connected
+from tests.cluster.api import Api, Object, connected
+from tests.cluster.prometheus import URL as PROMETHEUS
 from tests.cluster.prometheus import Prometheus
 from tests.cluster.release import Release
 from tests.cluster.standin.controller import Controller
@@ -37,14 +44,37 @@ def api(kit: kits.Kit) -> Iterator[Api]:
 
 
 @pytest.fixture(scope="session")
-def models(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same bundle as versions 1, 2 and 3 in folders v1, v2, v3: answers tell who gave them."""
+def models(
+    bundle_dir: Path, model_dir: Path, cache_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The same bundle as versions 1 to 5 in folders v1 to v5: answers tell who gave them.
+
+    And two that are not the same: `cls`, which pools the first token instead of the mean, and
+    `coarse`, whose weights have 4 bits left. Both are whole, and right by their own vectors.
+    """
     folder = tmp_path_factory.mktemp("volume")
-    for number in ("1", "2", "3"):
+    for number in ("1", "2", "3", "4", "5"):
         shutil.copytree(bundle_dir, folder / f"v{number}" / number)
+    cls = convert_cached(read_source(model_dir, Pooling.CLS), cache_dir, threads=2)
+    shutil.copytree(cls, folder / "cls/6")
+    coarse = convert_cached(read_source(coarsened(model_dir, folder.parent)), cache_dir, threads=2)
+    shutil.copytree(coarse, folder / "coarse/7")
     for path in (folder, *folder.rglob("*")):  # the pod's user is nobody that this machine knows
         path.chmod(0o755 if path.is_dir() else 0o644)
     return folder
+
+
+def coarsened(model_dir: Path, beside: Path) -> Path:
+    """The model with every matrix rounded to 15 steps: quantisation gone wrong."""
+    copy = shutil.copytree(model_dir, beside / "coarse-source", copy_function=os.link)
+    weights = load_file(copy / "model.safetensors")
+    for name, tensor in weights.items():
+        if tensor.ndim == 2 and tensor.dtype == np.float32:
+            step = np.abs(tensor).max() / 7
+            weights[name] = (np.rint(tensor / step) * step).astype(np.float32)
+    (copy / "model.safetensors").unlink()  # a link to the right one
+    save_file(weights, copy / "model.safetensors")
+    return copy
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +93,7 @@ def cluster(
 ) -> Iterator[Api]:
     """Everything a model is installed on."""
     release.claim(api, NAMESPACE, models)
-    release.install_runtime(tmp_path_factory.mktemp("runtime"))
+    release.install_runtime(tmp_path_factory.mktemp("runtime"), PROMETHEUS)
     yield api
     release.uninstall_runtime()
     release.unclaim(api, NAMESPACE)
@@ -82,21 +112,27 @@ def prometheus(cluster: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     running.stop()
 
 
+@pytest.fixture(scope="session")
+def model_values() -> Object:
+    """Of a model on this cluster."""
+    return {
+        "image": {"repository": kits.REPOSITORY, "tag": kits.TAG},
+        "model": {"storageUri": f"pvc://{release.CLAIM}/v1"},
+        "resources": release.RESOURCES,
+        "serviceMonitor": {"enabled": True, "interval": "2s", "scrapeTimeout": "2s"},
+        "gateway": {"enabled": True},
+        # The file does not change, so a start that takes longer than this is a fault.
+        "probes": {"startup": {"periodSeconds": 1, "failureThreshold": 60}},
+    }
+
+
 @pytest.fixture(scope="module")
-def model(cluster: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+def model(
+    cluster: Api, model_values: Object, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Release]:
     """A model `minilm`, installed and ready; what a module does with it is undone at its end."""
-    installed = Release(
-        cluster, "minilm", NAMESPACE, tmp_path_factory.mktemp("release"),
-        {
-            "image": {"repository": kits.REPOSITORY, "tag": kits.TAG},
-            "model": {"storageUri": f"pvc://{release.CLAIM}/v1"},
-            "resources": release.RESOURCES,
-            "serviceMonitor": {"enabled": True, "interval": "2s", "scrapeTimeout": "2s"},
-            "gateway": {"enabled": True},
-            # The file does not change, so a start that takes longer than this is a fault.
-            "probes": {"startup": {"periodSeconds": 1, "failureThreshold": 60}},
-        },
-    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("release")
+    installed = Release(cluster, "minilm", NAMESPACE, folder, model_values)
     installed.upgrade()
     try:
         installed.ready()

@@ -27,6 +27,7 @@ from tests.cluster.discovery import Discovery
 # This machine's end of the cable to the node: KEDA, which runs on the node, reaches it too.
 ADDRESS = "10.199.0.1"
 PORT = 19090
+URL = f"http://{ADDRESS}:{PORT}"
 PERIOD_S = 1.0
 NAMESPACE, NAME = "monitoring", "kit"
 # What the operator's reloader puts in for them: there is one pod, of one shard.
@@ -75,7 +76,7 @@ class Prometheus:
     """Runs between start and stop; a thread takes over what the operator writes."""
 
     def __init__(self, api: Api, folder: Path) -> None:
-        self.url = f"http://{ADDRESS}:{PORT}"
+        self.url = URL
         self._api, self._folder = api, folder
         self._rules = folder / "rules"
         self._rules.mkdir()

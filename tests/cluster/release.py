@@ -27,12 +27,21 @@ def helm(*arguments: str | Path, timeout_s: float = 300.0) -> str:
     return kit.run(HELM, *arguments, timeout_s=timeout_s)
 
 
-def install_runtime(folder: Path) -> None:
-    """Once a cluster: the ServingRuntime for CPUs, rules and dashboards."""
+def install_runtime(folder: Path, prometheus: str) -> None:
+    """Once a cluster: the ServingRuntime for CPUs, rules, dashboards, and the rollout controller.
+
+    Args:
+        prometheus: URL at which pods reach it, now or later.
+    """
     values = {
         "image": {"repository": kit.REPOSITORY, "tag": kit.TAG},
         "rules": {"enabled": True},
         "dashboards": {"enabled": True},
+        "rollout": {
+            "enabled": True,
+            "prometheus": {"address": prometheus},
+            "resources": {"requests": {"cpu": "20m", "memory": "128Mi"}},
+        },
     }
     write(folder / "runtime.yaml", values)
     helm(

@@ -1,0 +1,118 @@
+"""Rollouts on the cluster: a model whose versions the project's own controller brings in."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.cluster import kit as kits
+from tests.cluster.api import Api, Object, wait_for
+from tests.cluster.release import Release
+
+# Holds of seconds instead of minutes; everything else as it comes, but for the looks that follow
+# each other as fast as this Prometheus scrapes.
+STEPS = [{"weight": weight, "hold": "15s"} for weight in (10, 50, 100)]
+ANALYSIS = {"interval": "3s", "minRequests": 100, "failures": 2}
+LEASE = "predictor-embedding-runtime-rollout"
+
+
+def controlled(api: Api, namespace: str, folder: Path, values: Object, **changed: Any) -> Release:
+    """A release that hands its versions to the controller."""
+    rollout = {"mode": "controller", "steps": STEPS, "analysis": ANALYSIS}
+    return Release(api, "minilm", namespace, folder, values | {"rollout": rollout} | changed)
+
+
+def wanted(release: Release, uri: str, name: str, image: Object | None = None) -> None:
+    """Ask for another version by `helm upgrade`, as a person would."""
+    rollout = release.values["rollout"] | {"target": {"name": name}}
+    changed: Object = {"model": {"storageUri": uri}, "rollout": rollout}
+    if image is not None:
+        changed["image"] = release.values["image"] | image
+    release.upgrade(**changed)
+
+
+def status(release: Release) -> Object:
+    found = release.api.get("EmbeddingRollout", release.name, release.namespace)
+    assert found is not None
+    told: Object = found.get("status", {})
+    return told
+
+
+def ended(release: Release, target: str, timeout_s: float = 240.0) -> Object:
+    """The status, once the rollout of this target has ended."""
+
+    def is_over() -> bool:
+        told = status(release)
+        is_ours = told.get("target", "").split(" ")[0] == target
+        return is_ours and told["phase"] in ("Succeeded", "Failed")
+
+    try:
+        wait_for(f"the end of {target}", is_over, timeout_s, 0.5)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}\n{status(release)}\n{release.why()}") from error
+    return status(release)
+
+
+def shares(told: Object) -> list[int]:
+    """The weights that it went through."""
+    return [move["weight"] for move in told["history"]]
+
+
+def leader(api: Api, namespace: str) -> str:
+    """Name of the controller's pod that leads; empty while none does."""
+    lease = api.get("Lease", LEASE, namespace)
+    return str((lease or {}).get("spec", {}).get("holderIdentity", "")).split("_")[0]
+
+
+def events(release: Release) -> list[Object]:
+    return [
+        event
+        for event in release.api.list("Event", release.namespace)
+        if event["involvedObject"]["kind"] == "EmbeddingRollout"
+    ]
+
+
+# Appended to the server's model: what a bad build of it might do to some requests, or to all.
+FAULTS = {
+    "errors": """
+import random
+
+async def _call(self, *args, _inner=EmbeddingModel.__call__, **named):
+    if random.random() < 0.03:
+        raise RuntimeError("a fault on purpose")
+    return await _inner(self, *args, **named)
+
+EmbeddingModel.__call__ = _call
+""",
+    "slow": """
+async def _call(self, *args, _inner=EmbeddingModel.__call__, **named):
+    result = await _inner(self, *args, **named)
+    await asyncio.sleep(0.05)
+    return result
+
+EmbeddingModel.__call__ = _call
+""",
+}
+
+
+@contextlib.contextmanager
+def faulty_image(kit: kits.Kit, kind: str, folder: Path) -> Iterator[Object]:
+    """The project's image with one fault in it, known to the node; values for `image`."""
+    name = f"{kits.REPOSITORY}:{kits.TAG}-{kind}"
+    source = f"{kits.REPOSITORY}:{kits.TAG}"
+    container = kits.run("buildah", "from", "--pull-never", source).strip()
+    try:
+        root = Path(kits.run("buildah", "mount", container).strip())
+        (model,) = root.glob("opt/predictor/lib/python3*/site-packages/predictor/server/model.py")
+        model.write_text(model.read_text() + FAULTS[kind])
+        for compiled in model.parent.glob("__pycache__/model.*.pyc"):
+            compiled.unlink()  # it is never checked against its source
+        kits.run("buildah", "umount", container)
+        kits.run("buildah", "commit", container, name)
+        archive = folder / f"{kind}.tar"
+        kits.run("buildah", "push", name, f"docker-archive:{archive}:{name}")
+        kits.run(kit.script, "load", archive)
+        archive.unlink()
+        yield {"tag": f"{kits.TAG}-{kind}"}
+    finally:
+        kits.run("buildah", "rm", container)

@@ -1,0 +1,175 @@
+"""Versions that the controller brings in by itself, or takes back, under load through Envoy."""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from tests.cluster import kit as kits
+from tests.cluster.api import Api, Object, wait_for
+from tests.cluster.conftest import NAMESPACE
+from tests.cluster.load import Load
+from tests.cluster.prometheus import Prometheus
+from tests.cluster.release import Release, restarts
+from tests.cluster.rolling import (
+    controlled,
+    ended,
+    events,
+    faulty_image,
+    leader,
+    shares,
+    status,
+    wanted,
+)
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+CONTROLLERS = "predictor"
+# A bad version is gone within this; the good one takes three holds and the pods' starts.
+GONE_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def rolled(
+    cluster: Api,
+    prometheus: Prometheus,
+    gateway: str,
+    model_values: Object,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Release]:
+    """Version 1 on two pods, which the controller has; Prometheus knows them, and so does Envoy."""
+    del prometheus  # the controller asks it
+    installed = controlled(
+        cluster, NAMESPACE, tmp_path_factory.mktemp("rolled"), model_values,
+        autoscaling={"mode": "none", "minReplicas": 2},
+    )  # fmt: skip
+    installed.upgrade()
+    try:
+        installed.ready()
+        wait_for("a controller", lambda: leader(cluster, CONTROLLERS), 120.0)
+        with Load(gateway, installed.host, "minilm") as load:
+            wait_for("good answers", load.settled, 60.0)
+        yield installed
+    finally:
+        installed.uninstall()
+
+
+def has_weight(release: Release, weight: int) -> bool:
+    return bool(status(release).get("weight") == weight)
+
+
+def stable(release: Release) -> Object:
+    predictor = release.service()["spec"]["predictor"]
+    return {"name": predictor.get("name", ""), "uri": predictor["model"]["storageUri"]}
+
+
+def bring(
+    release: Release, gateway: str, capsys: pytest.CaptureFixture[str], uri: str, name: str,
+    image: Object | None = None,
+) -> tuple[Object, Load]:  # fmt: skip
+    """Ask for a version under load, until it is stable or gone."""
+    begun = time.monotonic()
+    with Load(gateway, release.host, "minilm", unique=True) as load:
+        wanted(release, uri, name, image)
+        told = ended(release, name)
+        took = time.monotonic() - begun
+        count = len(load.answers)
+        wait_for("answers", lambda: len(load.answers) > count + 100, 60.0)
+    with capsys.disabled():
+        print(f"\n{name}: {told['phase']} after {took:.0f} s, {told['reason']}; {load.told()}")
+        for move in told["history"]:
+            print(f"  {move['at'] - told['history'][0]['at']:6.1f} s {move['phase']:<12}"
+                  f"{move['weight']:>4} %  {move['reason']}")  # fmt: skip
+    return told, load
+
+
+def test_a_good_version_is_promoted(
+    rolled: Release, gateway: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = stable(rolled)
+    told, load = bring(rolled, gateway, capsys, "pvc://models/v2", "v2")
+    assert (told["phase"], told["reason"]) == ("Succeeded", "v2 is stable")
+    assert load.failures() == [], load.told()
+    assert before["uri"] == "pvc://models/v1"
+    assert stable(rolled) == {"name": "v2", "uri": "pvc://models/v2"}
+    assert [w for w in shares(told) if w] == sorted(w for w in shares(told) if w)
+    assert {10, 50, 100} <= set(shares(told))
+    assert restarts(rolled.pods("minilm-v2-predictor")) == 0
+    assert [answer.version for answer in load.answers[-50:]] == ["2"] * 50
+
+
+def test_helm_upgrade_after_it_changes_nothing(rolled: Release) -> None:
+    generation = rolled.service()["metadata"]["generation"]
+    rolled.upgrade()
+    assert rolled.service()["metadata"]["generation"] == generation
+
+
+def test_other_vectors_are_taken_back_before_anybody_sees_them(
+    rolled: Release, gateway: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told, load = bring(rolled, gateway, capsys, "pvc://models/cls", "cls")
+    assert told["phase"] == "Failed"
+    assert told["reason"].startswith("vectors: smallest cosine 0.")
+    assert max(shares(told)) == 0
+    assert load.share("6") == 0.0
+    assert load.failures() == [], load.told()
+    assert stable(rolled)["uri"] == "pvc://models/v2"
+    wait_for("its pods gone", lambda: not rolled.pods("minilm-cls-predictor"), 60.0)
+    reasons = {(event["reason"], event["type"]) for event in events(rolled)}
+    assert ("Failed", "Warning") in reasons
+    assert any("smallest cosine" in event["message"] for event in events(rolled))
+
+
+@pytest.mark.e2e
+def test_coarse_weights_are_taken_back(
+    rolled: Release, gateway: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told, load = bring(rolled, gateway, capsys, "pvc://models/coarse", "coarse")
+    assert told["phase"] == "Failed"
+    assert told["reason"].startswith("vectors: smallest cosine 0.")
+    assert load.failures() == [], load.told()
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(("kind", "measure"), [("errors", "errors: "), ("slow", "slow: ")])
+def test_a_bad_build_is_taken_back(
+    rolled: Release,
+    gateway: str,
+    kit: kits.Kit,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path_factory: pytest.TempPathFactory,
+    kind: str,
+    measure: str,
+) -> None:
+    good = rolled.values["image"]
+    with faulty_image(kit, kind, tmp_path_factory.mktemp(kind)) as image:
+        told, load = bring(rolled, gateway, capsys, "pvc://models/v3", f"bad-{kind}", image)
+    assert told["phase"] == "Failed"
+    assert measure in told["reason"]
+    assert max(shares(told)) <= 50
+    errors = [answer for answer in load.failures() if answer.status != 500]
+    assert errors == [], load.told()
+    assert stable(rolled)["uri"] == "pvc://models/v2"
+    rolled.values["image"] = good
+
+
+@pytest.mark.e2e
+def test_a_controller_that_is_killed_in_the_middle(
+    rolled: Release, gateway: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At each step; another one leads on, from what is written."""
+    killed: list[str] = []
+    with Load(gateway, rolled.host, "minilm", unique=True) as load:
+        wanted(rolled, "pvc://models/v4", "v4")
+        for weight in (10, 50, 100):
+            wait_for(f"{weight} %", partial(has_weight, rolled, weight), 180.0, 0.1)
+            pod = leader(rolled.api, CONTROLLERS)
+            rolled.api.delete("Pod", pod, CONTROLLERS)
+            killed.append(pod)
+        told = ended(rolled, "v4", 400.0)
+    with capsys.disabled():
+        print(f"\nkilled {len(set(killed))} controllers: {told['phase']}; {load.told()}")
+    assert (told["phase"], told["reason"]) == ("Succeeded", "v4 is stable")
+    assert load.failures() == [], load.told()
+    assert stable(rolled) == {"name": "v4", "uri": "pvc://models/v4"}

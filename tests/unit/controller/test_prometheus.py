@@ -1,0 +1,137 @@
+"""What Prometheus says, and everything else that something on its port may say."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from math import inf, isnan
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from predictor.controller import prometheus
+from predictor.controller.prometheus import Prometheus, PrometheusError
+from predictor.errors import BadSetting
+
+
+class Stub:
+    """Answers queries by the first word that they contain; keeps what was asked."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, Any] = {}
+        self.status, self.raw = 200, b""
+        self.hangs, self.over = False, threading.Event()
+        self.asked: list[str] = []
+        self.tokens: list[str | None] = []
+        stub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                length = int(self.headers["Content-Length"])
+                query = parse_qs(self.rfile.read(length).decode())["query"][0]
+                stub.asked.append(query)
+                stub.tokens.append(self.headers.get("Authorization"))
+                if stub.hangs:
+                    stub.over.wait(10.0)
+                found: Any = next((r for w, r in stub.results.items() if w in query), [])
+                told = {"status": "success", "data": {"resultType": "vector", "result": found}}
+                body = stub.raw or json.dumps(told).encode()
+                self.send_response(stub.status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    made = Stub()
+    yield made
+    made.over.set()
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def series(label: str, **values: float) -> list[Any]:
+    return [{"metric": {label: key}, "value": [0, str(value)]} for key, value in values.items()]
+
+
+def test_traffic_by_code_and_bound(stub: Stub) -> None:
+    stub.results = {
+        "by (code)": series("code", **{"200": 90.5, "503": 2.0, "500": 1.0, "429": 4.0}),
+        "by (le)": series("le", **{"0.005": 50.0, "+Inf": 90.5}),
+    }
+    found = Prometheus(stub.url + "/prefix/", "secret").traffic("search", "emb-predictor", 61.4)
+    assert (found.answers, found.errors, found.refused) == (97.5, 3.0, 4.0)
+    assert found.buckets == {0.005: 50.0, inf: 90.5}
+    assert all('namespace="search",deployment="emb-predictor"' in query for query in stub.asked)
+    assert all("[61s] offset 0s" in query for query in stub.asked)
+    assert stub.tokens == ["Bearer secret"] * 2
+
+
+def test_scraped_once_is_no_traffic_yet(stub: Stub) -> None:
+    stub.results = {"count(": [{"metric": {}, "value": [0, "8"]}]}
+    assert Prometheus(stub.url).traffic("search", "emb", 5.0).answers == 0.0
+
+
+def test_a_deployment_that_it_does_not_know(stub: Stub) -> None:
+    with pytest.raises(PrometheusError, match="target label `deployment`"):
+        Prometheus(stub.url).traffic("search", "emb", 60.0)
+
+
+def test_no_number_is_passed_on_to_be_judged(stub: Stub) -> None:
+    stub.results = {"by (code)": series("code", **{"200": float("nan")})}
+    found = Prometheus(stub.url).traffic("search", "emb", 60.0)
+    assert isnan(found.answers)
+    assert not found.is_whole
+
+
+def test_the_margin_of_the_canonical_texts(stub: Stub) -> None:
+    asked = Prometheus(stub.url)
+    assert asked.canonical_margin("search", "emb") is None
+    stub.results = {"predictor_canonical_min_cosine": [{"metric": {}, "value": [0, "-0.02"]}]}
+    assert asked.canonical_margin("search", "emb") == -0.02
+
+
+@pytest.mark.parametrize(
+    ("status", "raw"),
+    [
+        (500, b"{}"),
+        (302, b""),
+        (200, b"<html>a login page</html>"),
+        (200, b'{"status": "error"}'),
+        (200, b'{"data": {"result": [{"metric": {}, "value": [1]}]}}'),
+        (200, b'{"data": {"result": [{"metric": {}, "value": [1, "x"]}]}}'),
+        (200, b"[]"),
+        (200, b"\xff\xfe"),
+    ],
+)
+def test_what_is_not_prometheus(stub: Stub, status: int, raw: bytes) -> None:
+    stub.status, stub.raw = status, raw or b" "
+    with pytest.raises(PrometheusError, match=f"answered ({status}|something else)"):
+        Prometheus(stub.url).traffic("search", "emb", 60.0)
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(PrometheusError, match="cannot be asked"):
+        Prometheus("http://127.0.0.1:9").traffic("search", "emb", 60.0)
+
+
+def test_one_that_hangs(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prometheus, "TIMEOUT_S", 0.05)
+    stub.hangs = True
+    with pytest.raises(PrometheusError, match="cannot be asked"):
+        Prometheus(stub.url).traffic("search", "emb", 60.0)
+
+
+@pytest.mark.parametrize("url", ["prometheus:9090", "ftp://x", "http://", ""])
+def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(BadSetting, match="wanted is http"):
+        Prometheus(url)
