@@ -16,6 +16,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from predictor import metrics
 from predictor.cli import COMMANDS
+from predictor.controller import metrics as rollouts
 from predictor.settings import GROUPS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,11 +80,8 @@ def flags() -> set[str]:
     for command in COMMANDS:
         commands = argparse.ArgumentParser().add_subparsers()
         command.add(commands)
-        known |= {
-            flag
-            for parser in commands.choices.values()
-            for flag in FLAG.findall(parser.format_help())
-        }
+        for parser in commands.choices.values():
+            known |= flags_of(parser)
     for name in settings():
         known |= {f"--{name}", f"--{name.replace('_', '-')}"}
     for script in ROOT.glob("hack/*.sh"):
@@ -91,9 +89,19 @@ def flags() -> set[str]:
     return known
 
 
+def flags_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Of a command and those below it."""
+    known = set(FLAG.findall(parser.format_help()))
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                known |= flags_of(below)
+    return known
+
+
 def series() -> set[str]:
     known = set()
-    for value in vars(metrics).values():
+    for value in (*vars(metrics).values(), *vars(rollouts).values()):
         if isinstance(value, MetricWrapperBase):
             for family in value.describe():
                 known |= {family.name + ending for ending in ENDINGS[family.type]}

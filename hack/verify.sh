@@ -2,8 +2,8 @@
 # Usage: hack/verify.sh
 #
 # Every check that needs no server: format, lint, types, import floors, shell scripts, Dockerfile,
-# that the READMEs name only what exists, and that the charts' READMEs and the manifests are what
-# the charts say. Changes nothing; all checks run, failures are listed at the end.
+# that the READMEs name only what exists, and that the charts' READMEs, the dashboards and the
+# manifests are what they are made from. Changes nothing; all checks run, failures are listed at the end.
 
 set -o errexit -o nounset -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -32,6 +32,7 @@ check "shellcheck" "$VENV/bin/shellcheck" --external-sources hack/*.sh .ci/run
 check "hadolint" "$VENV/bin/hadolint" Dockerfile
 check "readme" "$VENV/bin/python" hack/check_readme.py
 check "charts' readmes" "$VENV/bin/python" hack/charts_readme.py --check
+check "dashboards" "$VENV/bin/python" hack/dashboards.py --check
 if PYTHON="$VENV/bin/python" hack/tools.sh >/dev/null; then
   check "manifests" hack/manifests.sh --check
 else

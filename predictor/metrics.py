@@ -153,6 +153,17 @@ DRIFT_WINDOWS = Counter(
     "predictor_drift_windows", "Windows of traffic by outcome: learnt (part of the reference), "
     "compared, failed", (*MODEL, "outcome"),
 )  # fmt: skip
+SHADOW_TEXTS = Counter(
+    "predictor_shadow_texts", "Copies of live texts for a canary by outcome: compared, failed (no "
+    "answer, or none that can be compared), dropped (no room, here or there)", ("outcome",),
+)  # fmt: skip
+SHADOW_COSINE = Gauge(
+    "predictor_shadow_min_cosine", "Smallest cosine of the canary's vector of a live text to the "
+    "one that the client got, of the shadow that is on", MODEL,
+)  # fmt: skip
+SHADOW_OUTCOMES = ("compared", "failed", "dropped")
+for _outcome in SHADOW_OUTCOMES:
+    SHADOW_TEXTS.labels(_outcome)
 GPU_UTILIZATION = Gauge(
     "predictor_gpu_utilization_ratio", "Share of the time in which the GPU was busy", ("gpu",)
 )
@@ -180,6 +191,8 @@ CACHE_TIERS = ("memory", "redis", "flight")
 DRIFT_OUTCOMES = ("learnt", "compared", "failed")
 CANONICAL_OUTCOMES = ("right", "wrong", "busy", "unreadable", "failed")
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+# A series that appears with its first error hides it from `rate`, which needs the zero before.
+COUNTED_FROM_0 = ("200", "500", "503", "504")
 
 
 # Everything that has a series a version, to be removed when the version is unloaded.
@@ -216,7 +229,8 @@ class ModelMetrics:
         for reason in REJECTION_REASONS:
             REJECTED.labels(*labels, reason)
         for protocol in PROTOCOLS:
-            _request_series(protocol, model, version, "200")
+            for code in COUNTED_FROM_0:
+                _request_series(protocol, model, version, code)
         # So that the name is there; of protocols that nobody speaks, 84 lines each are saved.
         _stage_series("v2", model, version)
 

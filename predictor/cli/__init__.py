@@ -6,10 +6,10 @@ import sys
 from typing import NoReturn
 
 from predictor import __version__
-from predictor.cli import ask, bench, compare, drift, export, inspect, serve
+from predictor.cli import ask, bench, compare, drift, export, inspect, rollout, serve
 from predictor.errors import BadModel, BadSetting, Internal
 
-COMMANDS = (serve, export, inspect, compare, bench, ask, drift)
+COMMANDS = (serve, export, inspect, compare, bench, ask, drift, rollout)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -33,6 +33,12 @@ def add(below: Any) -> None:
         metavar="FILE",
         help="API key for the models, if they want one",
     )
+    command.add_argument(
+        "--admin-token-file",
+        default="",
+        metavar="FILE",
+        help="the servers' admin token, for rollouts with `shadow`",
+    )
     command.add_argument("--lease-name", default="predictor-rollout", help="who leads has it")
     command.add_argument("--lease-namespace", default="", help="[default: the pod's own]")
     command.add_argument("--port", type=int, default=8080, help="of /metrics and /healthz")
@@ -53,5 +59,6 @@ def run(given: argparse.Namespace) -> int:
         port=given.port,
         api_key_file=given.api_key_file,
         prometheus_token_file=given.prometheus_token_file,
+        admin_token_file=given.admin_token_file,
     )
     return Controller(options).run()

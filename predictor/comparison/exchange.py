@@ -10,6 +10,9 @@ from urllib.parse import quote, urlsplit
 from predictor.errors import BadModel, BadSetting
 
 TIMEOUT_S = 120.0
+# Longest answer, bytes: 32 vectors of 4096 numbers are 3 MB of JSON. Who answers without an end
+# would otherwise take all memory.
+MOST_BYTES = 64 << 20
 MODEL_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/infer)?/?")
 
 
@@ -81,7 +84,7 @@ def call(address: Address, method: str, path: str, body: bytes | None = None) ->
     try:
         connection.request(method, path, body, headers)
         response = connection.getresponse()
-        content = response.read()
+        content = _body(address, response)
     except TimeoutError as error:
         raise Unreachable(f"{address.url}: no answer within {timeout_s:.3g} s") from error
     except ssl.SSLCertVerificationError as error:
@@ -97,6 +100,18 @@ def call(address: Address, method: str, path: str, body: bytes | None = None) ->
         told = f"{method} {path} is answered {_refusal(response, content)}"
         raise Refused(f"{address.url}: {told}", response.status)
     return content, response.headers.get("X-Model-Revision", "not told")
+
+
+def _body(address: Address, response: http.client.HTTPResponse) -> bytes:
+    """Raises BadModel: it is too long; and what `read` raises."""
+    announced = response.length
+    if announced is None:  # read(n) would not notice that a body of known length ends early
+        content = response.read(MOST_BYTES + 1)
+    else:
+        content = response.read() if announced <= MOST_BYTES else b""
+    if len(content) > MOST_BYTES or (announced or 0) > MOST_BYTES:
+        raise BadModel(f"{address.url}: answers more than {MOST_BYTES >> 20} MiB")
+    return content
 
 
 def _refusal(response: http.client.HTTPResponse, content: bytes) -> str:

@@ -26,6 +26,7 @@ KINDS = {
     "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
     "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
     "InferenceService": ("/apis/serving.kserve.io/v1beta1", "inferenceservices"),
+    "Pod": ("/api/v1", "pods"),
     "ScaledObject": ("/apis/keda.sh/v1alpha1", "scaledobjects"),
 }
 

@@ -4,19 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from predictor.controller import standard
 from predictor.controller.cluster import Cluster, Object
 from predictor.controller.drivers import Driver, Side, driver_of, sides_of
 from predictor.controller.probing import Probe
 from predictor.controller.prometheus import Prometheus, PrometheusError
+from predictor.controller.shadowing import Between, Shadowing
 from predictor.controller.standard import ISVC_LABEL
 from predictor.rollout.decide import ACTIVE
 from predictor.rollout.judge import judge_traffic
 from predictor.rollout.seen import Service
 from predictor.rollout.spec import ACTION, ACTIONS, Action, Spec, seconds
 from predictor.rollout.state import Measure, State, Verdict
-
-# Of the stable version's past, where its present has no traffic, seconds.
-BEFORE_S = 600.0
+from predictor.rollout.windows import Windows, windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,15 @@ def find(cluster: Cluster, namespace: str, name: str) -> Found | None:
     return Found(isvc, driver, driver.read(isvc, route, deployments), trouble)
 
 
+def served_name(isvc: Object) -> str:
+    """What requests call the model: the service's name, or its own flag, which counts more."""
+    flag = "--model_name="
+    arguments = isvc["spec"]["predictor"].get("model", {}).get("args") or []
+    own = [one.removeprefix(flag) for one in arguments if one.startswith(flag)]
+    name: str = own[-1] if own else isvc["metadata"]["name"]
+    return name
+
+
 def action_of(resource: Object) -> Action | None:
     """What a person asked for by annotation; an unknown word is none."""
     word = (resource["metadata"].get("annotations") or {}).get(ACTION)
@@ -62,27 +71,40 @@ def is_due(spec: Spec, state: State, service: Service, now: float) -> bool:
     return now - state.looked >= seconds(spec.analysis.interval) or now < state.looked
 
 
+def pods_of(driver: Driver, side: Side) -> str:
+    """A selector of one version's pods, by the labels that KServe and Knative give them."""
+    if driver is standard:
+        return f"app=isvc.{side.deployment}"
+    return f"serving.knative.dev/revision={side.deployment}"
+
+
 @dataclass(frozen=True, slots=True)
 class Analyst:
     """Measures canary and stable version of one look."""
 
     prometheus: Prometheus
     probe: Probe
+    shadowing: Shadowing
 
     def measures(
         self, spec: Spec, state: State, found: Found, service: Service, now: float
     ) -> tuple[Measure, ...]:
-        """Vectors at any weight, traffic where there is some; never raises."""
+        """Vectors at any weight, copies before there is traffic, then traffic; never raises."""
         stable, canary = sides_of(found.isvc, service)
         own = found.isvc["metadata"]
-        measures = [self.probe.measure(spec, own["name"], stable, canary)]
+        measures = [self.probe.measure(spec, served_name(found.isvc), stable, canary)]
         namespace = own["namespace"]
         measures += self._asked(partial(self._canonical, namespace, canary), "canonical")
-        if state.weight > 0 and state.arrived is not None:
-            window = now - state.arrived
-            ours = partial(self._traffic, spec, namespace, stable, canary, state.weight, window)
+        between = Between(pods_of(found.driver, stable), canary.url, served_name(found.isvc))
+        measures += self.shadowing.measure(spec, state, found.isvc, between)
+        if (spans := windows(state, now)) is not None:
+            ours = partial(self._traffic, spec, namespace, (canary, stable), spans, now)
             measures += self._asked(ours, "traffic")
         return tuple(measures)
+
+    def prepared(self, found: Found) -> None:
+        """The canary is not, or not any more, one that nobody depends on: no copies for it."""
+        self.shadowing.end(found.isvc)
 
     @staticmethod
     def _asked(ask: Callable[[], tuple[Measure, ...]], name: str) -> tuple[Measure, ...]:
@@ -92,14 +114,14 @@ class Analyst:
             return (Measure(name, "Error", f"Prometheus: {error}"),)
 
     def _traffic(
-        self, spec: Spec, namespace: str, stable: Side, canary: Side, weight: int, window: float
+        self, spec: Spec, namespace: str, sides: tuple[Side, Side], spans: Windows, now: float
     ) -> tuple[Measure, ...]:
-        """Both in the same time; a canary with all of it beside the stable version just before."""
-        ours = self.prometheus.traffic(namespace, canary.deployment, window)
-        before = window if weight == 100 else 0.0
-        span = max(window, BEFORE_S) if weight == 100 else window
-        theirs = self.prometheus.traffic(namespace, stable.deployment, span, before)
-        return judge_traffic(spec.analysis, ours, theirs)
+        """Canary and stable version, each in its window."""
+        ours, theirs = (
+            self.prometheus.traffic(namespace, side.deployment, end - start, now - end)
+            for side, (start, end) in zip(sides, (spans.canary, spans.stable), strict=True)
+        )
+        return judge_traffic(spec.analysis, ours, theirs, apart=spans.apart)
 
     def _canonical(self, namespace: str, canary: Side) -> tuple[Measure, ...]:
         """The canary's own watch of its canonical texts, if it has one."""

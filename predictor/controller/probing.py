@@ -19,7 +19,7 @@ from predictor.rollout.state import Measure, Verdict
 from predictor.types import FloatRows
 
 # Texts a look, and a request: little beside the clients' traffic.
-TEXTS, BATCH = 64, 8
+TEXTS, BATCH = 32, 8
 TIMEOUT_S = 20.0
 PARAMETERS = {"normalize": True, "cache": "off", "priority": "ingest"}
 NAME = "vectors"

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from predictor.controller.looking import Analyst
 from predictor.controller.probing import Probe
 from predictor.controller.prometheus import Prometheus
 from predictor.controller.rounds import Rounds
+from predictor.controller.shadowing import Shadowing
 from predictor.errors import BadSetting
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ class Options:
     port: int = 8080
     api_key_file: str = ""
     prometheus_token_file: str = ""
+    admin_token_file: str = ""
 
 
 class Controller:
@@ -53,7 +56,11 @@ class Controller:
         identity = f"{socket.gethostname()}_{os.getpid()}"
         self._election = Election(cluster.api, options.lease_name, namespace, identity)
         prometheus = Prometheus(options.prometheus, _secret(options.prometheus_token_file))
-        analyst = Analyst(prometheus, Probe(_secret(options.api_key_file)))
+        key = _secret(options.api_key_file)
+        _secret(options.admin_token_file)  # so that a wrong name is known now
+        # Read again at each look: a Secret may change while this runs.
+        token = partial(secret_now, options.admin_token_file)
+        analyst = Analyst(prometheus, Probe(key), Shadowing(cluster, token, key))
         self._rounds = Rounds(cluster, analyst, self._may_act, options.namespace)
         try:
             self._http = ThreadingHTTPServer(("", options.port), _handler(self))
@@ -114,6 +121,15 @@ def _secret(file: str) -> str:
         return Path(file).read_text().strip()
     except OSError as error:
         raise BadSetting(f"{file}: cannot be read: {error.strerror}") from error
+
+
+def secret_now(file: str) -> str:
+    """The secret as it is now; empty while it cannot be read."""
+    try:
+        return _secret(file)
+    except BadSetting as error:
+        logger.warning("%s", error)
+        return ""
 
 
 def _handler(controller: Controller) -> type[BaseHTTPRequestHandler]:

@@ -40,7 +40,9 @@ class Prometheus:
             PrometheusError: it cannot be asked, or does not know the Deployment.
         """
         selector = f'namespace="{namespace}",deployment="{deployment}"'
-        window = f"[{max(1, round(window_s))}s] offset {round(before_s)}s"
+        window = f"[{max(1, round(window_s))}s]"
+        if round(before_s):  # an offset of nothing is refused
+            window += f" offset {round(before_s)}s"
         codes = self._by("code", f"increase(predictor_requests_total{{{selector}}}{window})")
         # Nothing to count between fewer than two scrapes; but scraped it must be.
         if not codes and not self._ask(f"count(predictor_requests_total{{{selector}}})"):
@@ -104,5 +106,13 @@ class Prometheus:
         finally:
             connection.close()
         if answer.status != 200:
-            raise PrometheusError(f"it answered {answer.status}")
+            raise PrometheusError(f"it answered {answer.status}: {_why(content)}")
         return content
+
+
+def _why(content: bytes) -> str:
+    """What it said of a query that it refuses."""
+    try:
+        return str(json.loads(content)["error"])[:200]
+    except (ValueError, KeyError, TypeError):
+        return "without a reason"

@@ -99,6 +99,8 @@ class Rounds:
         decision = decide(spec, state, seen, now)
         resource = self._write(resource, state, decision.state)
         metrics.show(namespace, name, decision.state)
+        if found is not None and state.phase == "Preparing" != decision.state.phase:
+            self.analyst.prepared(found)
         if found is not None and not seen.trouble and self.may_act():
             self._actor.act(found, spec.target, decision.intent)
         if ACTION in (resource["metadata"].get("annotations") or {}):

@@ -146,6 +146,26 @@ def remove(isvc: Object) -> Object | None:
 
 
 def follow(scaler: Object, deployment: str) -> Object:
-    """The patch that has an autoscaler scale another Deployment."""
-    target: Object = scaler["spec"]["scaleTargetRef"]
-    return {"spec": {"scaleTargetRef": target | {"name": deployment}}}
+    """The patch that has an autoscaler scale another Deployment, by that one's own figures.
+
+    An external metric selects by the label `deployment`, a trigger of KEDA by its query: without
+    them it would scale the new pods by what the old ones, which are gone, had to do.
+    """
+    spec = scaler["spec"]
+    old = spec["scaleTargetRef"]["name"]
+    changed: Object = {"scaleTargetRef": spec["scaleTargetRef"] | {"name": deployment}}
+    for field in ("metrics", "triggers"):
+        if field in spec and (renamed := _renamed(spec[field], old, deployment)) != spec[field]:
+            changed[field] = renamed
+    return {"spec": changed}
+
+
+def _renamed(node: Any, old: str, new: str) -> Any:
+    """The same tree with the name replaced where it stands alone, or in quotes in a query."""
+    if isinstance(node, dict):
+        return {key: _renamed(below, old, new) for key, below in node.items()}
+    if isinstance(node, list):
+        return [_renamed(below, old, new) for below in node]
+    if isinstance(node, str):
+        return new if node == old else node.replace(f'"{old}"', f'"{new}"')
+    return node

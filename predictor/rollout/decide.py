@@ -17,9 +17,11 @@ from predictor.rollout.moves import abandon, fail, move, pause, to_step
 from predictor.rollout.seen import Seen, Service
 from predictor.rollout.spec import Spec, seconds
 from predictor.rollout.state import TERMINAL, Phase, State
-from predictor.rollout.weighing import observe, weigh
+from predictor.rollout.weighing import observe, until_now, weigh
 
 ACTIVE: frozenset[Phase] = frozenset({"Preparing", "Progressing", "Paused", "Comparing"})
+# What has begun to end is brought to its end, whatever else is wrong.
+ENDING: frozenset[Phase] = frozenset({"Promoting", "RollingBack"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,15 @@ def decide(spec: Spec, state: State, seen: Seen, now: float) -> Decision:
 def advance(spec: Spec, state: State, seen: Seen, now: float) -> State:
     """The next state, at most one phase further."""
     service = seen.service
-    if service is None or seen.rival or (seen.trouble and state.phase not in ACTIVE):
+    state = until_now(state, now)
+    is_busy = state.phase in ACTIVE or state.phase in ENDING
+    is_other = seen.rival and state.phase not in ENDING
+    if service is None or is_other or (seen.trouble and not is_busy):
         return _blocked(spec, state, seen, now)
     if state.target != spec.target.key:
         if state.phase in ACTIVE:
             return abandon(state, now, "another target is wanted")
-        if state.phase not in ("Promoting", "RollingBack"):
+        if state.phase not in ENDING:
             return _begin(spec, state, service, now)
     acted = _act(spec, state, seen, now)
     return acted if acted is not None else _go_on(spec, state, seen, service, now)
@@ -90,6 +95,7 @@ def _begin(spec: Spec, state: State, service: Service, now: float) -> State:
         canary=target.name,
         since=now,
         wrong_since=now,
+        doubt_since=now,
     )
     is_stable = service.stable_uri == target.storage_uri and canary is None
     if is_stable and target.image in ("", service.stable_image):
@@ -121,13 +127,16 @@ def _act(spec: Spec, state: State, seen: Seen, now: float) -> State | None:
     if seen.action == "abort":
         return abandon(state, now, "a person said abort")
     if seen.action == "promote" and not state.forced:
-        last = spec.steps[spec.last] if spec.strategy == "Promote" else None
-        forced = replace(state, forced=True, step=spec.last, before=state.weight, arrived=None)
-        weight = last.weight if last else 100
-        return move(replace(forced, weight=weight), now, "Progressing", "a person said promote")
+        canary = seen.service.canary if seen.service else None
+        before = canary.weight if canary else 0
+        forced = replace(state, forced=True, step=spec.last, weight=100, before=before)
+        # A canary that is not there yet has not been removed by anybody.
+        phase: Phase = "Progressing" if canary else "Preparing"
+        unsent = replace(forced, arrived=None, unrouted_since=None)
+        return move(unsent, now, phase, "a person said promote")
     if seen.action == "resume" and state.phase == "Paused":
-        calm = replace(state, wrong="", wrong_since=now, failures=0, answered=state.step)
-        return move(calm, now, "Progressing", "a person said resume")
+        calm = replace(state, wrong="", wrong_since=now, doubt_since=now, failures=0)
+        return move(replace(calm, answered=state.step), now, "Progressing", "a person said resume")
     return None
 
 
@@ -138,7 +147,7 @@ def _active(spec: Spec, state: State, seen: Seen, service: Service, now: float) 
     if state.forced:
         promoting = state.arrived is not None and state.unready_since is None
         return move(state, now, "Promoting", "all traffic is there") if promoting else state
-    if not seen.measures:
+    if not seen.measures or state.looked == now:  # one look counts once
         return state
     state = weigh(spec, state, seen.measures, now)
     is_good = not state.failures and not state.wrong and state.unready_since is None
@@ -157,13 +166,14 @@ def _moved_by_others(state: State, service: Service, now: float) -> State:
     if service.stable_uri != state.stable_uri:
         return abandon(state, now, "somebody else changed the stable model")
     if canary.weight not in (state.weight, state.before):
-        accepted = replace(state, weight=canary.weight, before=canary.weight, arrived=None)
-        return pause(accepted, now, f"somebody else set weight {canary.weight}")
+        accepted = replace(state, weight=canary.weight, before=canary.weight, forced=False)
+        unsent = replace(accepted, arrived=None, unrouted_since=None)
+        return pause(unsent, now, f"somebody else set weight {canary.weight}")
     return state
 
 
 def _without_canary(state: State, service: Service, now: float) -> State:
-    if service.stable_uri == state.target_uri:
+    if service.stable_uri == state.target_uri != state.stable_uri:
         return move(replace(state, weight=0), now, "Succeeded", "somebody else promoted it")
     if state.phase == "Preparing":
         return state
@@ -179,7 +189,8 @@ def _late(spec: Spec, state: State, service: Service, now: float) -> State | Non
         ready = service.canary.ready if service.canary else 0
         wanted = wanted_pods(service, state.weight)
         return abandon(state, now, f"{ready} of {wanted} pods were ready within {deadline}")
-    if state.arrived is None and now - max(state.since, state.wrong_since) > seconds(deadline):
+    unrouted = state.unrouted_since
+    if unrouted is not None and now - unrouted > seconds(deadline):
         return abandon(state, now, f"no gateway took weight {state.weight} over within {deadline}")
     return None
 
@@ -207,6 +218,8 @@ def _after(spec: Spec, state: State, now: float, index: int) -> State:
         return to_step(state, now, index + 1, spec.steps[index + 1])
     if spec.strategy == "Compare":
         return move(state, now, "Comparing", f"both versions stay, {state.weight} % canary")
+    if state.weight < 100:  # somebody else had set it, or the steps have changed
+        return to_step(state, now, index, replace(spec.steps[index], weight=100))
     return move(state, now, "Promoting", "every step was good")
 
 

@@ -48,7 +48,7 @@ def wanted_pods(service: Service, weight: int) -> int:
 def intent_of(state: State, seen: Seen, now: float) -> Intent:
     """What to do for a state that has been written."""
     service = seen.service
-    if service is None or seen.rival:
+    if service is None:
         return Keep()
     if state.phase in ("Preparing", "Progressing", "Paused", "Comparing"):
         return _towards(state, service)
@@ -56,8 +56,7 @@ def intent_of(state: State, seen: Seen, now: float) -> Intent:
     if canary is None or canary.name != state.canary:
         return Keep()
     if state.phase == "Promoting":
-        all_pods = Shape(100, wanted_pods(service, 100))
-        return Promote() if _is_settled(state, canary, 100, now) else all_pods
+        return Promote() if _is_settled(state, canary, 100, now) else _towards(state, service)
     if state.phase == "RollingBack":
         return Remove() if _is_settled(state, canary, 0, now) else Shape(0, 1)
     return Keep()

@@ -32,6 +32,7 @@ def to_step(state: State, now: float, index: int, step: Step) -> State:
         failures=0,
         wrong="",
         wrong_since=now,
+        doubt_since=now,
     )
     return move(stepped, now, "Progressing", f"step {index + 1}: weight {step.weight}")
 

@@ -16,7 +16,7 @@ ACTION = f"{GROUP}/action"
 Action = Literal["resume", "promote", "abort", "retry"]
 ACTIONS: tuple[Action, ...] = ("resume", "promote", "abort", "retry")
 
-DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+DURATION = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
 LONGEST_S = 30 * 86400.0
 
 
@@ -109,7 +109,7 @@ class Analysis(_Part, frozen=True):
     failures: int = 2
     errors: Rates = Rates(max_increase=0.005)
     refused: Rates = Rates(max_increase=0.02)
-    slow: Rates = Rates(max_increase=0.01)
+    slow: Rates = Rates(max_increase=0.0075)
     vectors: Vectors = Vectors()
 
 
@@ -203,5 +203,40 @@ def _check(spec: Spec) -> None:
         *(analysis.interval, limits.progress_deadline),
         *(limits.error.after, limits.inconclusive.after),
     ]
+    if spec.shadow is not None:
+        durations.append(spec.shadow.hold)
     for duration in durations:
         seconds(duration)
+    _check_figures(spec)
+
+
+def _check_figures(spec: Spec) -> None:
+    analysis, shadow = spec.analysis, spec.shadow
+    if seconds(analysis.interval) < 1:
+        raise BadRollout("spec.analysis.interval must be 1s at least")
+    if analysis.min_requests < 1 or analysis.failures < 1:
+        raise BadRollout("spec.analysis: minRequests and failures must be 1 at least")
+    shares = {
+        "spec.analysis.errors.maxIncrease": analysis.errors.max_increase,
+        "spec.analysis.refused.maxIncrease": analysis.refused.max_increase,
+        "spec.analysis.slow.maxIncrease": analysis.slow.max_increase,
+        "spec.analysis.vectors.minOverlap": analysis.vectors.min_overlap,
+        "spec.shadow.share": shadow.share if shadow is not None else 0.0,
+    }
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise BadRollout(f"{name} is {share:g}: it must be 0 to 1")
+    if not -1 <= analysis.vectors.tolerance <= 1:
+        raise BadRollout("spec.analysis.vectors.tolerance must be -1 to 1")
+    if shadow is not None:
+        _check_shadow(shadow, spec.limits)
+
+
+def _check_shadow(shadow: Shadow, limits: Limits) -> None:
+    if not shadow.share or shadow.min_texts < 1:
+        raise BadRollout("spec.shadow: share must be above 0, and minTexts 1 at least")
+    if seconds(shadow.hold) >= seconds(limits.inconclusive.after):
+        raise BadRollout(
+            f"spec.shadow.hold {shadow.hold}: must be shorter than limits.inconclusive.after "
+            f"({limits.inconclusive.after}), which would end the wait before"
+        )

@@ -4,7 +4,7 @@ It is the resource's status, written before anything is done, so that what is do
 what is written and from what is there.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -23,6 +23,7 @@ Verdict = Literal["Successful", "Failed", "Inconclusive", "Error"]
 TERMINAL: frozenset[Phase] = frozenset({"Succeeded", "Failed"})
 # Moves of the past that are kept.
 MOST_HISTORY = 30
+Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 
 
 class Measure(msgspec.Struct, frozen=True, rename="camel"):
@@ -51,8 +52,10 @@ class State(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     step: index; weight: percent that the canary should have now; `before`: that it had before.
     arrived: since when the gateway sends that share. since: of the phase.
     failures: looks in a row that failed. looked: when the last look was.
-    wrong_since: since when looks are errors or inconclusive, `wrong`: which.
-    unready_since: since when the canary has too few ready pods.
+    wrong_since: since when looks are errors or inconclusive, `wrong`: which; doubt_since: since
+    when there was no good look, whatever the others were.
+    unready_since: since when the canary has too few ready pods; unrouted_since: since when it has
+    enough and the gateway does not send what it should.
     forced: a person said promote: nothing is asked any more.
     answered: index of the last step whose pause a person has ended.
     """
@@ -64,16 +67,18 @@ class State(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     stable_image: str = ""
     stable_name: str = ""
     canary: str = ""
-    step: int = 0
-    weight: int = 0
-    before: int = 0
+    step: Annotated[int, msgspec.Meta(ge=0)] = 0
+    weight: Percent = 0
+    before: Percent = 0
     arrived: float | None = None
     since: float = 0.0
     failures: int = 0
     looked: float = 0.0
     wrong: Literal["", "Error", "Inconclusive"] = ""
     wrong_since: float = 0.0
+    doubt_since: float = 0.0
     unready_since: float | None = None
+    unrouted_since: float | None = None
     forced: bool = False
     answered: int = -1
     reason: str = ""

@@ -24,7 +24,21 @@ def observe(state: State, service: Service, now: float) -> State:
         unready = now if unready is None else unready
     else:
         unready = None
-    return replace(state, arrived=arrived, unready_since=unready)
+    unrouted = None
+    if arrived is None and unready is None:
+        unrouted = now if state.unrouted_since is None else state.unrouted_since
+    return replace(state, arrived=arrived, unready_since=unready, unrouted_since=unrouted)
+
+
+def until_now(state: State, now: float) -> State:
+    """What another clock, or this one before it was put back, wrote as the future is now."""
+    times = ("since", "looked", "wrong_since", "doubt_since")
+    waits = ("arrived", "unready_since", "unrouted_since")
+    ahead = {
+        name: now for name in (*times, *waits)
+        if (time := getattr(state, name)) is not None and time > now
+    }  # fmt: skip
+    return replace(state, **ahead) if ahead else state
 
 
 def weigh(spec: Spec, state: State, measures: tuple[Measure, ...], now: float) -> State:
@@ -35,7 +49,7 @@ def weigh(spec: Spec, state: State, measures: tuple[Measure, ...], now: float) -
     verdict = combined(measures)
     state = replace(state, measures=measures, looked=now)
     if verdict == "Successful":
-        return replace(state, failures=0, wrong="", wrong_since=now)
+        return replace(state, failures=0, wrong="", wrong_since=now, doubt_since=now)
     if verdict == "Failed":
         state = replace(state, failures=state.failures + 1, wrong="", wrong_since=now)
         if state.failures < spec.analysis.failures:
@@ -43,8 +57,12 @@ def weigh(spec: Spec, state: State, measures: tuple[Measure, ...], now: float) -
         return abandon(state, now, said(measures, "Failed"))
     since = state.wrong_since if state.wrong == verdict else now
     state = replace(state, wrong=verdict, wrong_since=since)
-    patience = spec.limits.error if verdict == "Error" else spec.limits.inconclusive
-    if now - since < seconds(patience.after) or state.phase in ("Paused", "Comparing"):
+    error, inconclusive = spec.limits.error, spec.limits.inconclusive
+    patience = error if verdict == "Error" else inconclusive
+    # The two may take turns for ever.
+    both_s = seconds(error.after) + seconds(inconclusive.after)
+    is_over = now - since >= seconds(patience.after) or now - state.doubt_since >= both_s
+    if not is_over or state.phase in ("Paused", "Comparing"):
         return state
     why = f"{verdict} for {patience.after}: {said(measures, verdict)}"
     return abandon(state, now, why) if patience.then == "RollBack" else pause(state, now, why)

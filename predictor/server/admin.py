@@ -9,6 +9,7 @@ only the pod itself can reach.
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -23,6 +24,8 @@ from predictor.repository import Repository
 from predictor.server.drift_watch import DriftWatch
 from predictor.server.http import Request
 from predictor.server.model import EmbeddingModel
+from predictor.server.shadow import Shadow
+from predictor.server.shadow_trial import Order
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +56,7 @@ class LogLevelBody(msgspec.Struct):
 
 
 class Admin:
-    """The routes and what they do. token None: closed on the serving port."""
+    """The routes and what they do. token None: closed on the serving port. shadow None: none."""
 
     def __init__(
         self,
@@ -61,9 +64,10 @@ class Admin:
         memory: RowCache | None,
         token: AdminToken | None,
         traffic: DriftWatch,
+        shadow: Shadow | None = None,
     ) -> None:
         self._repository, self._memory, self._token = repository, memory, token
-        self._traffic = traffic
+        self._traffic, self._shadow = traffic, shadow
 
     def check(self, credential: str | None) -> None:
         """Pass who may change things over the serving port.
@@ -97,6 +101,8 @@ class Admin:
             handler = self._flush
         elif path == f"{OWN}log-level":
             handler, allowed = self._log_level, "GET, POST, PUT"
+        elif path == f"{OWN}shadow" and self._shadow is not None:
+            handler, allowed = partial(self._copies, self._shadow), "GET, PUT, DELETE"
         elif path.startswith(DRIFT):
             handler, allowed = self._drift, "GET"
         elif path.startswith(f"{REPOSITORY}models/") and path.endswith(("/load", "/unload")):
@@ -164,6 +170,15 @@ class Admin:
         if monitor.reference is None:
             raise ModelNotFound("the reference is not made yet: see predictor_drift_learning")
         return reference_to_bytes(monitor.reference)
+
+    @staticmethod
+    async def _copies(shadow: Shadow, request: Request) -> bytes:
+        """Begin or renew the shadow, end it, or only tell of it."""
+        if request.method == "PUT":
+            report = shadow.begin(decode_json(await request.body(MAX_BODY), Order))
+        else:
+            report = shadow.end() if request.method == "DELETE" else shadow.report()
+        return msgspec.json.encode(report)
 
     async def _log_level(self, request: Request) -> object:
         root = logging.getLogger()

@@ -28,7 +28,7 @@ from predictor.server.background import Background
 from predictor.server.drift_files import DriftFiles
 from predictor.server.model import EmbeddingModel
 from predictor.settings import Settings
-from predictor.types import FloatRows, Inputs, Tokens
+from predictor.types import EmbedRequest, FloatRows, Tokens
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +45,12 @@ class Watched:
     metrics: DriftMetrics
     broken: bool = False
 
-    def observe(self, inputs: Inputs, tokens: Tokens, rows: FloatRows) -> None:
+    def observe(self, request: EmbedRequest, tokens: Tokens, rows: FloatRows) -> None:
         """See `Monitor.observe`; never raises, for it stands in a request's way."""
         if self.broken:
             return
         try:
-            self.monitor.observe(inputs, tokens, rows)
+            self.monitor.observe(request.inputs, tokens, rows)
         except Exception:
             self.fail("observing the traffic")
 
@@ -112,11 +112,12 @@ class DriftWatch:
         watched = Watched(model, monitor, DriftMetrics(model.name, model.version, monitor.alarms))
         watched.metrics.learning.set(reference is None)
         self._watched[model] = watched
-        model.observe = watched.observe
+        model.observers += (watched.observe,)
 
     def _forget(self, model: EmbeddingModel) -> None:
-        model.observe = None
-        self._watched.pop(model).metrics.remove()
+        watched = self._watched.pop(model)
+        model.observers = tuple(one for one in model.observers if one != watched.observe)
+        watched.metrics.remove()
 
     async def _look(self, watched: Watched) -> None:
         """End the open window if it is time; whatever happens is a count and a line."""

@@ -20,7 +20,10 @@ from predictor.server.kserve_sdk import InferenceVerb, Model
 from predictor.settings import Settings
 from predictor.timeline import CURRENT
 from predictor.tracing import Tracer
-from predictor.types import EmbedRequest, EmbedResult, FloatRows, Inputs, Lane, OutputType, Tokens
+from predictor.types import EmbedRequest, EmbedResult, FloatRows, Lane, OutputType, Tokens
+
+# Shown a request, its tokens and its un-normalised rows `[N, dim]`, once they are computed.
+Observer = Callable[[EmbedRequest, Tokens, FloatRows], None]
 
 # Characters that are tokenised on the event loop: about 0.5 ms at most.
 INLINE_CHARACTERS = 2048
@@ -74,8 +77,8 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
         self._limits = settings.request
         self._default_prompt = self._find_default_prompt()
         self.metrics = ModelMetrics(loaded.name, loaded.version)
-        # Shown every request's inputs and un-normalised rows, if set.
-        self.observe: Callable[[Inputs, Tokens, FloatRows], None] | None = None
+        # They stand in every request's way: they neither wait nor raise.
+        self.observers: tuple[Observer, ...] = ()
         self._in_flight = 0
         self._finished: asyncio.Event | None = None
         self._tokenizing = ThreadPoolExecutor(
@@ -169,9 +172,11 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
         try:
             prepared = await self.preprocess(body, headers)
             prepared = await self.predict(prepared, headers)
-            if self.observe is not None and prepared.rows is not None:
-                self.observe(body.inputs, prepared.tokens, prepared.rows)
-            return self.postprocess(prepared, headers), {}
+            result = self.postprocess(prepared, headers)
+            for observe in self.observers:
+                assert prepared.rows is not None
+                observe(body, prepared.tokens, prepared.rows)
+            return result, {}
         finally:
             self._in_flight -= 1
             if self._finished is not None and not self._in_flight:
@@ -306,6 +311,10 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
             texts = [prompt + text for text in texts]
         rows = tokenizer.ids(texts) if self._memo is None else self._memo.ids(texts)
         return tokenizer.limit(rows, truncate=truncate, direction=request.truncation_direction)
+
+    def has_default_prompt(self, request: EmbedRequest) -> bool:
+        """Whether its texts get what those of a request that names no prompt get."""
+        return self.prompt_for(request.prompt_name, request.input_type) == self._default_prompt
 
     def prompt_for(self, name: str | None, input_type: str | None = None) -> str:
         """The text put before each input.

@@ -15,12 +15,14 @@ import uvloop
 
 from predictor.access import AdminToken, Guard
 from predictor.cache import RedisTier, RowCache
+from predictor.engine.session import resolve_device
 from predictor.metrics import count_spans
 from predictor.repository import LoadedModel, Repository
 from predictor.server.access_log import AccessLog
 from predictor.server.admin import Admin
 from predictor.server.canonical_watch import CanonicalWatch
 from predictor.server.drift_watch import DriftWatch
+from predictor.server.gpu_watch import GpuWatch
 from predictor.server.grpc_server import GrpcServer
 from predictor.server.inference import Inference
 from predictor.server.kserve_sdk import ModelServer, RESTServer, kserve_app
@@ -28,6 +30,7 @@ from predictor.server.listeners import Listeners, Uvicorn, uvicorn_config
 from predictor.server.loop_lag import LoopLag
 from predictor.server.model import EmbeddingModel
 from predictor.server.rest import Rest
+from predictor.server.shadow import Shadow
 from predictor.settings import Settings
 from predictor.tracing import Tracer
 
@@ -84,8 +87,9 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
         self._memory = RowCache(cache) if use_cache and cache.cache_mb else None
         self._redis = RedisTier(cache) if use_cache and cache.cache_redis_url else None
         self._traffic = DriftWatch(repository.answers, settings)
+        self._shadow = Shadow(repository.answers)
         self._admin = Admin(
-            repository, self._memory, AdminToken.open(settings.access), self._traffic
+            repository, self._memory, AdminToken.open(settings.access), self._traffic, self._shadow
         )
         self._tracer = Tracer.open(settings.server.tracing, count_spans)
         self._inference = Inference(
@@ -141,22 +145,28 @@ class EmbeddingModelServer(ModelServer):  # type: ignore[misc]
         gc.set_threshold(*GC_THRESHOLDS)
         listeners = self._listeners()
         lag = LoopLag()
+        gpus = GpuWatch()
         watch = CanonicalWatch(self._repository.answers, self.settings.drift.canonical_interval)
         try:
             if self._redis is not None:
                 self._redis.start()
             await self._repository.start(self._make, self._register, self._fatal)
             await listeners.open()
+            self._shadow.start(self._fatal)
             if not self.settings.model.null_engine:
                 watch.start(self._fatal)
+                if resolve_device(self.settings.model.device) == "cuda":  # type: ignore[arg-type]
+                    gpus.start()
                 self._traffic.start(self._fatal)
             stopped = asyncio.create_task(self._stopping.wait())
             await asyncio.wait({*listeners.serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
             await self._drain(listeners)
         finally:
             lag.stop()
+            await gpus.stop()
             await watch.stop()
             await self._traffic.stop()
+            await self._shadow.stop()
             await self._repository.stop()
             if self._redis is not None:
                 await self._redis.stop()

@@ -17,6 +17,7 @@ from tests.charts import helm
 
 STATE = Path("/tmp/kit-charts")
 PORT = "17443"
+OUR_CRD = helm.CHARTS / "embedding-runtime/files/crds/embeddingrollouts.yaml"
 START_S, COMMAND_S, SETTLE_S = 180.0, 60.0, 30.0
 
 
@@ -102,6 +103,8 @@ def start() -> ApiServer:
     try:
         for name in (helm.NAMESPACE, "monitoring"):
             server.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
+        server.kubectl("apply", "--server-side", "-f", str(OUR_CRD))
+        server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(OUR_CRD))
         # Made by a controller: nothing that has pods is admitted before.
         server.settle("no ServiceAccount default", lambda: has_account(server))
     except BaseException:

@@ -7,6 +7,9 @@ from tests.charts import helm
 CANARY = ("canary.name=v2", "canary.storageUri=pvc://models/minilm/2", "canary.trafficPercent=10")
 KNATIVE = "deploymentMode=Knative"
 REDIS = "cache.redis.deploy.enabled=true"
+CONTROLLER = "rollout.mode=controller"
+COMPARE = "rollout.strategy=Compare"
+ROLLOUT = "rollout.enabled=true"
 
 # What is set, and a part of the sentence that is read.
 SCHEMA: dict[tuple[str, ...], str] = {
@@ -24,12 +27,38 @@ SCHEMA: dict[tuple[str, ...], str] = {
     ("image.digest=latest",): "at '/image/digest': 'latest' does not match pattern",
     ("serviceMonitor.interval=15",): "at '/serviceMonitor/interval': got number, want string",
     ("tolerations.key=gpu",): "at '/tolerations': got object, want array",
+    (CONTROLLER, "rollout.steps[0].weight=101"): "at '/rollout/steps/0/weight': maximum: got 101",
+    (CONTROLLER, "rollout.steps[0].hold=5m"): "at '/rollout/steps/0': missing property 'weight'",
+    (CONTROLLER, "rollout.analysis.interval=30"): "at '/rollout/analysis/interval': got number",
+    (CONTROLLER, "rollout.analysis.interval=1d"): "'1d' does not match pattern",
+    (CONTROLLER, "rollout.analysis.errors.maxIncrease=0"): "exclusiveMinimum: got 0, want 0",
+    (CONTROLLER, "rollout.limits.error.then=Ask"): "value must be one of 'Hold', 'RollBack'",
+    (CONTROLLER, "rollout.vectors=same"): "value must be one of 'Same', 'Changed'",
+    (CONTROLLER, "rollout.paused=true"): "additional properties 'paused' not allowed",
 }
 TEMPLATES: dict[tuple[str, ...], str] = {
     (
         "model.storageUri=models/minilm",
     ): '"models/minilm" is no storageUri: it begins with a scheme',
-    ("rollout.mode=controller",): "rollout.mode=controller is not in this release of the chart",
+    (CONTROLLER, "canary.storageUri=pvc://models/minilm/2"): "canary is for rollout.mode=helm",
+    (CONTROLLER, "canary.name=v2"): "set model.storageUri to the new model, and the controller",
+    (CONTROLLER, "canary.image.tag=v2"): "canary is for rollout.mode=helm",
+    (CONTROLLER, "canary.allowSkippedStep=true"): "Empty all of canary",
+    (CONTROLLER, KNATIVE, "canary.trafficPercent=10"): "canary is for rollout.mode=helm",
+    (CONTROLLER, KNATIVE, "predictor.name=v2"): "are for deploymentMode Standard",
+    (CONTROLLER, "rollout.target.name=V2"): 'rollout.target.name "V2" is no name for KServe',
+    (CONTROLLER, f"rollout.target.name={'v' * 45}"): 'the label "isvc.emb-vvv',
+    (CONTROLLER, "rollout.steps[0].weight=5", "rollout.steps[1].weight=5"): (
+        "rollout.steps: the weights must rise, and 5 comes after 5"
+    ),
+    (CONTROLLER, COMPARE): "the last of rollout.steps must have a weight below 100",
+    (
+        CONTROLLER,
+        "networkPolicy.enabled=true",
+        "networkPolicy.ingressFrom[0].podSelector.matchLabels.a=b",
+    ): "name it in networkPolicy.controllerFrom",
+    (CONTROLLER, "rollout.shadow.enabled=true"): "so set access.adminTokenSecret",
+    ("rollout.target.name=v2",): "rollout.target.name is for rollout.mode=controller",
     ("fullnameOverride=Emb",): '"Emb" is no name for KServe: small letters, digits',
     ("fullnameOverride=1st",): '"1st" is no name for KServe',
     (*CANARY, "canary.name=v_2"): '"v_2" is no name for KServe',
@@ -72,7 +101,14 @@ TEMPLATES: dict[tuple[str, ...], str] = {
 RUNTIME: dict[tuple[str, ...], str] = {
     ("scope=cluster",): "value must be one of 'Cluster', 'Namespace'",
     ("runtimes.tpu.enabled=true",): "at '/runtimes': additional properties 'tpu' not allowed",
-    ("rules.errors.threshold=5",): "at '/rules/errors/threshold': maximum: got 5, want 1",
+    ("rules.rejected.threshold=5",): "at '/rules/rejected/threshold': maximum: got 5, want 1",
+    (ROLLOUT,): "rollout.prometheus.address is required: the controller judges a canary by",
+    (ROLLOUT, "rollout.prometheus.address=prometheus:9090"): "at '/rollout/prometheus/address'",
+    (
+        ROLLOUT,
+        "rollout.prometheus.address=http://p",
+        "rollout.serviceAccount.create=false",
+    ): "the rights are not given to `default`",
     ("runtimes.gpu.enabled=true", "runtimes.gpu.resources.limits.nvidia\\.com/gpu=null"): (
         "runtimes.gpu.resources.limits names no GPU (nvidia.com/gpu: 1)"
     ),

@@ -50,7 +50,7 @@ def models(
     """The same bundle as versions 1 to 5 in folders v1 to v5: answers tell who gave them.
 
     And two that are not the same: `cls`, which pools the first token instead of the mean, and
-    `coarse`, whose weights have 4 bits left. Both are whole, and right by their own vectors.
+    `coarse`, whose weights have 6 bits left. Both are whole, and right by their own vectors.
     """
     folder = tmp_path_factory.mktemp("volume")
     for number in ("1", "2", "3", "4", "5"):
@@ -65,12 +65,12 @@ def models(
 
 
 def coarsened(model_dir: Path, beside: Path) -> Path:
-    """The model with every matrix rounded to 15 steps: quantisation gone wrong."""
+    """The model with every matrix rounded to 63 steps: quantisation gone wrong."""
     copy = shutil.copytree(model_dir, beside / "coarse-source", copy_function=os.link)
     weights = load_file(copy / "model.safetensors")
     for name, tensor in weights.items():
         if tensor.ndim == 2 and tensor.dtype == np.float32:
-            step = np.abs(tensor).max() / 7
+            step = np.abs(tensor).max() / 31
             weights[name] = (np.rint(tensor / step) * step).astype(np.float32)
     (copy / "model.safetensors").unlink()  # a link to the right one
     save_file(weights, copy / "model.safetensors")

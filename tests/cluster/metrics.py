@@ -10,10 +10,13 @@ import yaml
 
 from tests.cluster import kit
 
-NAME = re.compile(r"\bpredictor_[a-z0-9_]+")
+# Not what rules record, which has colons.
+NAME = re.compile(r"(?<![:\w])predictor_[a-z0-9_]+(?![:\w])")
 # Fields of a rule or of a dashboard whose text is PromQL.
 QUERIES = {"expr", "query", "definition"}
 FILES = ("charts/*/files/**/*.yaml", "charts/*/files/**/*.json")
+# A scrape may know the name and have no sample: without a GPU, before the traffic is judged.
+MAY_BE_EMPTY = ("predictor_gpu_", "predictor_drift_")
 # Autoscalers name them in plain text.
 PLAIN = ("charts/*/templates/**/*.yaml", "charts/*/values.yaml")
 
@@ -27,6 +30,11 @@ def samples(exposition: str) -> set[str]:
 def families(exposition: str) -> set[str]:
     """Names of the metrics, as a text speaks of them: a histogram has no sample of its name."""
     return {line.split()[2] for line in exposition.splitlines() if line.startswith("# TYPE ")}
+
+
+def declared(exposition: str) -> set[str]:
+    """Names of samples that may be missing from a scrape that knows their metric."""
+    return {name for name in families(exposition) if name.startswith(MAY_BE_EMPTY)}
 
 
 def asked() -> set[str]:

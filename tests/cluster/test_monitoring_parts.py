@@ -89,3 +89,14 @@ def test_metrics_of_the_charts_are_found() -> None:
     assert "predictor_request_seconds_bucket" in asked
     assert "predictor_queue_tokens" in asked
     assert asked <= mentioned
+
+
+def test_a_recorded_name_is_none_of_a_metric() -> None:
+    """It has the metric's name in it, which as it stands there is no name of a sample."""
+    text = "x:predictor_errors:ratio5m / predictor_cache_rows{a='predictor_b'}"
+    assert metrics.NAME.findall(text) == ["predictor_cache_rows", "predictor_b"]
+
+
+def test_only_some_may_be_without_samples() -> None:
+    scrape = "# TYPE predictor_gpu_memory_used_bytes gauge\n# TYPE predictor_queue_tokens gauge\n"
+    assert metrics.declared(scrape) == {"predictor_gpu_memory_used_bytes"}

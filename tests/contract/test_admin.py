@@ -30,6 +30,9 @@ ROUTES = [
     ("POST", "/admin/cache/flush"),
     ("GET", "/admin/log-level"),
     ("PUT", "/admin/log-level"),
+    ("GET", "/admin/shadow"),
+    ("PUT", "/admin/shadow"),
+    ("DELETE", "/admin/shadow"),
 ]
 # A changed file counts within a second of the next look at it; the rest is for a busy machine.
 SOON_S = 10.0
@@ -118,9 +121,10 @@ def anybody(with_token: Served) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def operator(with_token: Served) -> Iterator[httpx.Client]:
-    """Somebody with the token; leaves version 2 as the one that answers."""
+    """Somebody with the token; leaves version 2 as the one that answers, and no shadow."""
     with httpx.Client(base_url=with_token.url, headers=BEARER, timeout=30.0) as client:
         yield client
+        client.delete("/admin/shadow").raise_for_status()
         client.post(f"{MODELS}/minilm/load").raise_for_status()
         assert default_version(client) == "2"
 
@@ -767,6 +771,85 @@ def test_bad_log_level(operator: httpx.Client, body: object) -> None:
     response = operator.put("/admin/log-level", json=body)
     assert response.status_code == 400
     assert operator.get("/admin/log-level").json() == {"level": "debug"}
+
+
+# Copies for a canary
+
+SHADOW: dict[str, Any] = {
+    "url": "http://127.0.0.1:9",
+    "model": "minilm",
+    "share": 0.5,
+    "seconds": 60,
+}
+
+
+def test_shadow(with_token: Served, operator: httpx.Client) -> None:
+    assert operator.get("/admin/shadow").json()["active"] is False
+    begun = operator.put("/admin/shadow", json=SHADOW | {"key": "key-of-the-canary"})
+    assert begun.status_code == 200
+    told = begun.json()
+    assert told["active"] is True
+    assert (told["url"], told["model"], told["version"]) == (SHADOW["url"], "minilm", "2")
+    assert told["share"] == 0.5
+    assert 50 < told["left_s"] <= 60
+    assert (told["totals"]["compared"], told["totals"]["smallest"]) == (0, None)
+    again = operator.put("/admin/shadow", json=SHADOW | {"seconds": 600}).json()
+    assert 500 < again["left_s"] <= 600
+    assert 0 < again["age_s"] < 60
+    assert operator.get("/admin/shadow").json()["active"] is True
+    assert operator.delete("/admin/shadow").json()["active"] is False
+    assert operator.get("/admin/shadow").json()["active"] is False
+    assert "key-of-the-canary" not in begun.text + "\n".join(with_token.lines)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status", "words"),
+    [
+        ({"url": "canary:8080"}, 400, "url: canary:8080: not a server's URL"),
+        ({"url": "ftp://canary"}, 400, "url: "),
+        ({"url": "http://canary/v2/models/m"}, 400, "url: without a path"),
+        ({"url": "http://user:word@canary"}, 400, "url: "),
+        ({"url": 5}, 400, "$.url"),
+        ({"url": "http://" + "a" * 3000}, 400, "$.url"),
+        ({"model": ""}, 400, "$.model"),
+        ({"model": UNKNOWN}, 404, "is not served here"),
+        ({"share": 0}, 400, "$.share"),
+        ({"share": 1.01}, 400, "$.share"),
+        ({"share": "all"}, 400, "$.share"),
+        ({"seconds": 0}, 400, "$.seconds"),
+        ({"seconds": 601}, 400, "$.seconds"),
+        ({"key": "two words"}, 400, "$.key"),
+        ({"key": "a\r\nHost: b"}, 400, "$.key"),
+        ({"id": "a" * 201}, 400, "$.id"),
+    ],
+    ids=str,
+)
+def test_bad_shadow(
+    operator: httpx.Client, wrong: dict[str, object], status: int, words: str
+) -> None:
+    response = operator.put("/admin/shadow", json=SHADOW | wrong)
+    assert (response.status_code, words in response.json()["error"]) == (status, True)
+    assert operator.get("/admin/shadow").json()["active"] is False
+
+
+@pytest.mark.parametrize("missing", SHADOW)
+def test_shadow_without(operator: httpx.Client, missing: str) -> None:
+    body = {name: value for name, value in SHADOW.items() if name != missing}
+    response = operator.put("/admin/shadow", json=body)
+    assert response.status_code == 400
+    assert missing in response.json()["error"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"share": NaN}'])
+def test_shadow_of_no_json(operator: httpx.Client, body: bytes) -> None:
+    assert operator.put("/admin/shadow", content=body).status_code == 400
+    assert operator.get("/admin/shadow").json()["active"] is False
+
+
+def test_shadow_has_three_methods(operator: httpx.Client) -> None:
+    response = operator.post("/admin/shadow", json=SHADOW)
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, PUT, DELETE")
+    assert operator.get("/admin/shadow").json()["active"] is False
 
 
 # The port of the pod itself

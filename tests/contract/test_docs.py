@@ -157,11 +157,10 @@ OURS = {
 }
 
 
-# What has no value yet is not 0: a score before a reference, a GPU that is not there.
+# What has no value yet is not 0: a score before a reference, a GPU that is not there, no shadow.
 LATER = {
-    *("predictor_drift_score", "predictor_gpu_utilization_ratio"),
+    *("predictor_drift_score", "predictor_shadow_min_cosine", "predictor_gpu_utilization_ratio"),
     *("predictor_gpu_memory_used_bytes", "predictor_gpu_memory_total_bytes"),
-    "predictor_shadow_min_cosine",
 }
 
 

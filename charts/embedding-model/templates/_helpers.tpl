@@ -66,7 +66,7 @@ component: predictor
 {{- define "embedding-model.scaled" -}}
 {{- $name := include "embedding-model.fullname" . -}}
 - name: {{ $name }}-autoscale
-  deployment: {{ include "embedding-model.deployment" (dict "root" . "name" .Values.predictor.name) }}
+  deployment: {{ include "embedding-model.deployment" (dict "root" . "name" (include "embedding-model.stable" . | fromYaml).name) }}
   min: {{ int .Values.autoscaling.minReplicas }}
 {{- if .Values.canary.storageUri }}
 - name: {{ $name }}-{{ .Values.canary.name }}-autoscale

@@ -1,12 +1,14 @@
 {{/* The model of a predictor. Stable and canary share it, so that a promotion changes no pod template
-and starts no pod anew. Takes root, storageUri and image. */}}
+and starts no pod anew. Takes root, storageUri and image, a whole reference. */}}
 {{- define "embedding-model.model" -}}
 {{- $values := .root.Values -}}
 modelFormat: {name: embedding, version: "1"}
 runtime: {{ include "embedding-model.runtime" .root }}
 protocolVersion: v2
 storageUri: {{ .storageUri | quote }}
-image: {{ include "embedding-model.image" (dict "root" .root "image" .image) }}
+{{- with .image }}
+image: {{ . }}
+{{- end }}
 imagePullPolicy: {{ $values.image.pullPolicy }}
 args:
   {{- include "embedding-model.args" .root | trim | nindent 2 }}

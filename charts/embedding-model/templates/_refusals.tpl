@@ -1,6 +1,11 @@
 {{/* What no schema can say: values that do not fit together, and what KServe would silently ignore. */}}
 {{- define "embedding-model.refusals" -}}
 {{- include "embedding-model.refuseMissing" . }}
+{{- if eq .Values.rollout.mode "controller" }}
+{{- include "embedding-model.refuseController" . }}
+{{- else if .Values.rollout.target.name }}
+{{- fail "rollout.target.name is for rollout.mode=controller: with helm, canary.name names the new version" }}
+{{- end }}
 {{- include "embedding-model.refuseNames" . }}
 {{- if eq .Values.deploymentMode "Knative" }}
 {{- include "embedding-model.refuseKnative" . }}
@@ -18,9 +23,6 @@
 {{- if and . (not (regexMatch "^[a-z][a-z0-9+]*://." .)) }}
 {{- printf "%q is no storageUri: it begins with a scheme, such as pvc://CLAIM/PATH, s3://BUCKET/PATH or hf://OWNER/NAME" . | fail }}
 {{- end }}
-{{- end }}
-{{- if eq .Values.rollout.mode "controller" }}
-{{- fail "rollout.mode=controller is not in this release of the chart: with helm, `helm upgrade` moves the canary" }}
 {{- end }}
 {{- end }}
 

@@ -29,6 +29,9 @@ class Opinions:
         del spec, found, service, now
         return self.of(state)
 
+    def prepared(self, found: Found) -> None:
+        """Nobody was told anything."""
+
 
 def service(mode: str = "Standard", **predictor: Any) -> Object:
     return {

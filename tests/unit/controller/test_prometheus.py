@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import inf, isnan
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -13,6 +14,7 @@ import pytest
 from predictor.controller import prometheus
 from predictor.controller.prometheus import Prometheus, PrometheusError
 from predictor.errors import BadSetting
+from tests.charts import promtool
 
 
 class Stub:
@@ -72,8 +74,21 @@ def test_traffic_by_code_and_bound(stub: Stub) -> None:
     assert (found.answers, found.errors, found.refused) == (97.5, 3.0, 4.0)
     assert found.buckets == {0.005: 50.0, inf: 90.5}
     assert all('namespace="search",deployment="emb-predictor"' in query for query in stub.asked)
-    assert all("[61s] offset 0s" in query for query in stub.asked)
+    assert all("[61s]" in query for query in stub.asked)
     assert stub.tokens == ["Bearer secret"] * 2
+
+
+def test_prometheus_takes_what_is_asked(stub: Stub, tmp_path: Path) -> None:
+    if reason := promtool.why_not():
+        pytest.skip(reason)
+    stub.results = {"by (code)": series("code", **{"200": 1.0})}
+    asked = Prometheus(stub.url)
+    for window_s, before_s in ((0.2, 0.0), (61.4, 0.0), (600.0, 30.2)):
+        asked.traffic("search", "emb-predictor", window_s, before_s)
+    asked.canonical_margin("search", "emb-predictor")
+    found = [{"record": f"query:{n}", "expr": query} for n, query in enumerate(stub.asked)]
+    said = promtool.check(tmp_path, {"groups": [{"name": "queries", "rules": found}]})
+    assert f"{len(found)} rules found" in said
 
 
 def test_scraped_once_is_no_traffic_yet(stub: Stub) -> None:

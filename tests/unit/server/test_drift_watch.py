@@ -14,7 +14,7 @@ from predictor.server import drift_watch
 from predictor.server.drift_watch import DriftWatch
 from predictor.server.model import EmbeddingModel
 from predictor.settings import DriftSettings, ModelSettings, Settings
-from predictor.types import FloatRows, Tokens
+from predictor.types import EmbedRequest, FloatRows, Tokens
 
 DIMENSIONS = 16
 
@@ -28,7 +28,7 @@ def version(number: str) -> EmbeddingModel:
         tokenizer=SimpleNamespace(unknown_id=1),
     )
     made = SimpleNamespace(
-        name="watched", version=number, revision="r1", loaded=loaded, observe=None
+        name="watched", version=number, revision="r1", loaded=loaded, observers=()
     )
     return cast(EmbeddingModel, _Hashable(made))
 
@@ -75,8 +75,12 @@ async def until(true: Any) -> None:
 def send(model: EmbeddingModel, rows: int, generator: np.random.Generator) -> None:
     vectors: FloatRows = generator.standard_normal((rows, DIMENSIONS)).astype(np.float32) + 0.5
     ids = [[5, 6, 7]] * rows
-    assert model.observe is not None
-    model.observe(["a text"] * rows, Tokens(ids, []), vectors)
+    show(model, EmbedRequest(["a text"] * rows, "v2"), Tokens(ids, []), vectors)
+
+
+def show(model: EmbeddingModel, request: EmbedRequest, tokens: Tokens, rows: FloatRows) -> None:
+    (observe,) = model.observers
+    observe(request, tokens, rows)
 
 
 def fatal(why: str) -> None:
@@ -87,7 +91,7 @@ async def test_it_learns_then_compares(tmp_path: Path) -> None:
     model, generator = version("1"), np.random.default_rng(3)
     watching = watch(Answering(model), settings(tmp_path))
     watching.start(fatal)
-    await until(lambda: model.observe is not None)
+    await until(lambda: model.observers)
     assert sample("predictor_drift_learning", version="1") == 1.0
     compared = {"version": "1", "outcome": "compared"}
     async with asyncio.timeout(30.0):
@@ -104,7 +108,7 @@ async def test_it_learns_then_compares(tmp_path: Path) -> None:
     again = version("2")
     later = watch(Answering(again), settings(tmp_path))
     later.start(fatal)
-    await until(lambda: again.observe is not None)
+    await until(lambda: again.observers)
     assert sample("predictor_drift_learning", version="2") == 0.0
     await later.stop()
 
@@ -114,9 +118,9 @@ async def test_a_version_that_is_gone_is_forgotten(tmp_path: Path) -> None:
     models = Answering(model)
     watching = watch(models, settings(tmp_path))
     watching.start(fatal)
-    await until(lambda: model.observe is not None)
+    await until(lambda: model.observers)
     models.models = []
-    await until(lambda: model.observe is None)
+    await until(lambda: not model.observers)
     assert sample("predictor_drift_learning", version="3") is None
     assert watching.found(model) is None
     await watching.stop()
@@ -128,11 +132,10 @@ async def test_what_fails_is_counted_and_no_request_sees_it(
     model = version("4")
     watching = watch(Answering(model), settings(tmp_path))
     watching.start(fatal)
-    await until(lambda: model.observe is not None)
-    assert model.observe is not None
+    await until(lambda: model.observers)
     wrong = np.zeros((1, 3), np.float32)  # of another width
-    model.observe(["a text"], Tokens([[5]], []), wrong)
-    model.observe(["a text"], Tokens([[5]], []), wrong)
+    show(model, EmbedRequest(["a text"], "v2"), Tokens([[5]], []), wrong)
+    show(model, EmbedRequest(["a text"], "v2"), Tokens([[5]], []), wrong)
     await asyncio.sleep(0.01)
     failed = {"version": "4", "outcome": "failed"}
     assert sample("predictor_drift_windows_total", **failed) == 1.0
@@ -146,7 +149,7 @@ async def test_a_full_disk_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptu
     model, generator = version("5"), np.random.default_rng(4)
     watching = watch(Answering(model), settings(tmp_path))
     watching.start(fatal)
-    await until(lambda: model.observe is not None)
+    await until(lambda: model.observers)
     learnt = {"version": "5", "outcome": "learnt"}
     async with asyncio.timeout(30.0):
         while (sample("predictor_drift_windows_total", **learnt) or 0) < 2:
@@ -161,5 +164,5 @@ async def test_off_is_off(tmp_path: Path) -> None:
     watching = watch(Answering(model), settings(tmp_path, window=0))
     watching.start(fatal)
     await asyncio.sleep(0.01)
-    assert model.observe is None
+    assert not model.observers
     await watching.stop()

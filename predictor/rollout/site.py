@@ -1,0 +1,70 @@
+"""A cluster for the simulator: pods get ready, and routes are taken over, a little later."""
+
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from predictor.rollout.intents import Intent, Keep, Promote, Remove, Shape
+from predictor.rollout.seen import Canary, Service
+from predictor.rollout.spec import Spec
+
+STABLE_URI = "file:///models/stable"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where the rollout takes place; times in seconds.
+
+    pods: of the stable version. ready_s: that a pod takes to get ready; route_s: that the gateway
+    takes for a weight. scrape_s: between Prometheus' scrapes. tick_s: between the controller's
+    turns. longest_s: when a run that has not ended is given up.
+    """
+
+    pods: int = 4
+    ready_s: float = 30.0
+    route_s: float = 2.0
+    scrape_s: float = 15.0
+    tick_s: float = 5.0
+    longest_s: float = 12 * 3600.0
+
+
+@dataclass(slots=True)
+class Cluster:
+    """The InferenceService, its pods and its routes; what is asked for comes a little later."""
+
+    site: Site
+    stable_uri: str = STABLE_URI
+    canary_uri: str | None = None
+    name: str = ""
+    weight: int = 0
+    routed: int = 0
+    routed_at: float = 0.0
+    pods: list[float] = field(default_factory=list)  # when each is ready
+
+    def seen(self, now: float) -> Service:
+        if now >= self.routed_at:
+            self.routed = self.weight
+        settled = self.routed == self.weight
+        canary = None
+        if self.canary_uri is not None:
+            ready = sum(now >= ready_at for ready_at in self.pods)
+            routed = self.routed if settled and ready else None
+            canary = Canary(self.name, self.canary_uri, self.weight, routed, ready)
+        return Service("stable", self.stable_uri, "", self.site.pods, canary, settled)
+
+    def apply(self, spec: Spec, intent: Intent, now: float) -> None:
+        match intent:
+            case Shape():
+                self.canary_uri, self.name = spec.target.storage_uri, spec.target.name
+                missing = intent.replicas - len(self.pods)
+                self.pods += [now + self.site.ready_s] * missing
+                if intent.weight != self.weight:
+                    self.weight, self.routed_at = intent.weight, now + self.site.route_s
+            case Promote():
+                self.stable_uri, self.canary_uri = spec.target.storage_uri, None
+                self.weight = self.routed = 0
+            case Remove():
+                self.canary_uri = None
+            case Keep():
+                pass
+            case _:
+                assert_never(intent)

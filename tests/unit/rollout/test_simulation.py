@@ -1,0 +1,266 @@
+"""The simulator: its parts against what is known of them, and the default strategy's two claims."""
+
+from itertools import pairwise
+from math import inf
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from predictor.metrics import SECONDS
+from predictor.rollout.counters import Counters
+from predictor.rollout.load import Behaviour, Fault, Load, Synthetic, slower, slower_tail
+from predictor.rollout.outcomes import Outcomes, outcome_of, outcomes_of
+from predictor.rollout.simulation import Run, Trace
+from predictor.rollout.site import Site
+from predictor.rollout.spec import Spec, Step, Target
+from predictor.rollout.state import State
+from predictor.rollout.windows import BEFORE_S, LONGEST_S, SHORTEST_S, windows
+
+DEFAULT = Spec(inference_service="emb", target=Target(storage_uri="pvc://m/2", name="v2"))
+SITE = Site()
+
+
+def run(
+    fault: Fault | None = None, *, seed: int = 1, spec: Spec = DEFAULT, site: Site = SITE,
+    **load: float,
+) -> Trace:  # fmt: skip
+    fault = fault or Fault()
+    rng = np.random.default_rng(seed)
+    made = Load(SECONDS, fault=fault, **load)
+    return Run(spec, Synthetic(made, rng), fault, site, rng).trace()
+
+
+def runs(count: int, fault: Fault | None = None, **load: float) -> Outcomes:
+    return outcomes_of([outcome_of(run(fault, seed=7000 + n, **load)) for n in range(count)])  # type: ignore[arg-type]
+
+
+# The claims; thousands of runs, and other traffic: predictor/README.md.
+
+
+def test_an_equal_canary_is_not_rolled_back() -> None:
+    found = runs(200)
+    assert found.phases == {"Succeeded": 200}, "at most one of a hundred false rollbacks"
+    assert found.highest == 100
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("fault", "name", "count"),
+    [
+        (Fault(errors=0.02), "errors", 300),
+        (Fault(latency=1.5), "slow", 300),
+        (Fault(tail=1.5), "slow", 300),
+        (Fault(cosine=0.98), "vectors", 50),
+    ],
+)
+def test_a_bad_canary_is_gone_before_a_fifth_of_the_traffic(
+    fault: Fault, name: str, count: int
+) -> None:
+    found = runs(count, fault)
+    assert found.early >= 0.99
+    assert found.reasons[name] >= 0.99 * count
+    assert found.detected_median_s is not None
+    assert found.detected_median_s <= 480
+    assert found.share_median < 0.05
+
+
+def test_bursts_of_both_versions_are_nobodys_fault() -> None:
+    found = runs(60, bursts=0.3, errors=0.005)
+    assert found.phases == {"Succeeded": 60}
+
+
+def test_half_as_slow_again_is_found_where_latencies_lie_far_apart() -> None:
+    assert runs(100, Fault(latency=1.5), spread=1.0).early >= 0.99
+
+
+# One run
+
+
+def test_a_run_goes_through_the_steps() -> None:
+    trace = run(errors=0.01)
+    weights = [after.routed for before, after in pairwise(trace.points)
+               if before.routed != after.routed]  # fmt: skip
+    assert weights == [5, 10, 25, 50, 100, 0]
+    assert trace.state.phase == "Succeeded"
+    holds = sum((5, 10, 10, 10, 5)) * 60
+    assert holds < trace.points[-1].time < holds + 15 * 60
+    assert trace.answers == pytest.approx(50 * trace.points[-1].time, rel=0.1)
+
+
+def test_the_same_seed_is_the_same_run() -> None:
+    assert run(bursts=0.3, errors=0.02, seed=5) == run(bursts=0.3, errors=0.02, seed=5)
+    assert run(seed=5) != run(seed=6)
+
+
+def test_looks_come_at_the_interval_and_see_the_traffic_since_the_step_began() -> None:
+    trace = run(spec=replace(DEFAULT, steps=(Step(weight=10, hold="10m"),)))
+    looks = [one for one in trace.points if one.verdict]
+    assert {round(after.time - before.time) for before, after in pairwise(looks)} <= {30, 40}
+    told = [one.canary.answers for one in looks if one.canary and one.routed == 10]
+    assert told[-1] == pytest.approx(0.1 * 50 * 600, rel=0.15)
+
+
+def test_wrong_vectors_are_found_before_any_traffic() -> None:
+    trace = run(Fault(cosine=0.98))
+    assert (trace.state.phase, trace.of_canary) == ("Failed", 0)
+    assert trace.state.reason == "vectors: cosine 0.980000, at least 0.999"
+    another = run(Fault(cosine=0.98), spec=replace(DEFAULT, vectors="Changed"))
+    assert another.state.phase == "Succeeded"
+
+
+def test_a_person_who_is_asked_by_a_step_says_yes() -> None:
+    steps = (Step(weight=20, hold="1m", pause=True), Step(weight=100, hold="0s"))
+    trace = run(spec=replace(DEFAULT, steps=steps))
+    assert trace.state.phase == "Succeeded"
+    assert "Paused" in {one.phase for one in trace.points}
+
+
+def test_too_little_traffic_ends_at_a_person() -> None:
+    trace = run(rate=0.1)
+    assert trace.state.phase == "Paused"
+    assert trace.state.reason.startswith("Inconclusive for 1h: traffic: ")
+    assert max(one.routed for one in trace.points) == 5
+
+
+def test_two_versions_side_by_side_end_in_comparing() -> None:
+    spec = replace(DEFAULT, strategy="Compare", steps=(Step(weight=50, hold="1m"),))
+    assert run(spec=spec).state.phase == "Comparing"
+
+
+def test_pods_that_do_not_get_ready_are_seen() -> None:
+    trace = run(site=Site(ready_s=3600.0))
+    assert trace.state.phase == "Failed"
+    assert trace.state.reason == "0 of 1 pods were ready within 10m"
+
+
+def test_a_run_that_does_not_end_is_given_up() -> None:
+    trace = run(site=Site(longest_s=600.0))
+    assert trace.state.phase == "Progressing"
+    assert trace.points[-1].time < 600
+
+
+# Traffic
+
+
+def upto(load: Load, rng: int = 1) -> Behaviour:
+    return Synthetic(load, np.random.default_rng(rng)).at(0.0, 0.0).stable
+
+
+def test_latencies_are_lognormal() -> None:
+    load = Load(SECONDS, median_s=0.01, spread=0.5)
+    shares = upto(load).upto
+    assert shares[SECONDS.index(0.01)] == pytest.approx(0.5, abs=1e-6)
+    assert shares[SECONDS.index(0.03)] == pytest.approx(0.985993, abs=1e-4)
+    drawn = np.random.default_rng(2).lognormal(np.log(0.01), 0.5, 400_000)
+    empirical = [(drawn <= bound).mean() for bound in SECONDS]
+    np.testing.assert_allclose(shares[:-1], empirical, atol=0.003)
+
+
+def test_half_as_slow_again_is_another_median() -> None:
+    load = Load(SECONDS, median_s=0.01, fault=Fault(latency=1.5))
+    moment = Synthetic(load, np.random.default_rng(1)).at(0.0, 0.0)
+    assert moment.canary.upto[SECONDS.index(0.015)] == pytest.approx(0.5, abs=1e-6)
+    assert moment.stable.upto[SECONDS.index(0.01)] == pytest.approx(0.5, abs=1e-6)
+
+
+def test_a_slower_histogram() -> None:
+    """Made of the shares at the bounds alone, as of a recording."""
+    wanted = upto(Load(SECONDS, median_s=0.02)).upto
+    found = slower(np.array(SECONDS), upto(Load(SECONDS, median_s=0.01)).upto, 2.0)
+    np.testing.assert_allclose(found, wanted, atol=0.03)
+    assert (np.diff(found) >= 0).all()
+
+
+def test_a_slower_tail_leaves_the_others_alone() -> None:
+    shares = upto(Load(SECONDS)).upto
+    found = slower_tail(np.array(SECONDS), shares, 2.0, 0.05)
+    below = shares <= 0.95
+    np.testing.assert_array_equal(found[below], shares[below])
+    assert found[SECONDS.index(0.03)] < shares[SECONDS.index(0.03)]
+    assert (np.diff(found) >= 0).all()
+
+
+def test_a_cold_cache_fills_evenly() -> None:
+    load = Load(SECONDS, hits=0.8, fault=Fault(cold_s=300.0))
+    source = Synthetic(load, np.random.default_rng(1))
+    fast = SECONDS.index(0.003)
+    shares = [source.at(warm_s, warm_s).canary.upto[fast] for warm_s in (0.0, 150.0, 300.0, 900.0)]
+    stable = source.at(1000.0, 1000.0).stable.upto[fast]
+    assert shares == pytest.approx([0.008, stable / 2, stable, stable], abs=0.02)
+
+
+def test_bursts_strike_both_versions_alike() -> None:
+    load = Load(SECONDS, errors=0.01, bursts=0.5, fault=Fault(refused=0.1))
+    source = Synthetic(load, np.random.default_rng(3))
+    moments = [source.at(now, now) for now in np.arange(0.0, 40_000.0, 5.0)]
+    logs = np.log([one.stable.errors / 0.01 for one in moments])
+    assert all(one.stable.errors == one.canary.errors for one in moments)
+    assert logs.std() == pytest.approx(0.5, rel=0.15)
+    assert np.corrcoef(logs[:-12], logs[12:])[0, 1] == pytest.approx(np.exp(-1), abs=0.15)
+
+
+# Prometheus
+
+
+def behaviour(errors: float = 0.0) -> Behaviour:
+    return Behaviour(errors, 0.0, np.array([0.5, 1.0]))
+
+
+def test_counters_are_as_old_as_the_last_scrape_and_lose_the_first() -> None:
+    counters, rng = Counters((0.1,), 15.0, 15.0), np.random.default_rng(1)
+    for now in range(1, 65):
+        counters.count(rng, 10, behaviour())
+        counters.scrape(float(now))
+    # Scrapes at 15, 30, 45, 60: 450 seen in 45 s, stretched over 10 s before and 4 s after them.
+    seen = counters.increase(5.0, 64.0)
+    assert seen.answers == pytest.approx(450 * 59 / 45)
+    assert seen.is_whole
+    assert seen.buckets[inf] == pytest.approx(seen.answers)
+    assert seen.buckets[0.1] == pytest.approx(seen.answers / 2, rel=0.15)
+    # Nothing is stretched by more than half a scrape where the window begins long before them.
+    assert counters.increase(-100.0, 64.0).answers == pytest.approx(450 * (45 + 7.5 + 4) / 45)
+    assert counters.increase(61.0, 64.0).answers == 0
+    assert counters.answers == 640
+
+
+def test_a_series_that_is_new_loses_what_it_had_counted() -> None:
+    counters, rng = Counters((0.1,), 10.0, 10.0), np.random.default_rng(1)
+    for now in range(10, 70, 10):
+        counters.count(rng, 100, behaviour(1.0 if now >= 40 else 0.0))
+        counters.scrape(float(now))
+    seen = counters.increase(10.0, 60.0)
+    assert seen.errors == 200, "300, but for the first scrape that had any"
+    assert seen.answers == 200 + 200
+
+
+# Windows
+
+
+def at(weight: int, arrived: float | None = 1000.0) -> State:
+    return State(phase="Progressing", weight=weight, arrived=arrived)
+
+
+def test_both_are_looked_at_since_the_weight_came() -> None:
+    found = windows(at(10), 1300.0)
+    assert found is not None
+    assert found.canary == found.stable == (1000.0, 1300.0)
+    short = windows(at(10), 1010.0)
+    assert short is not None
+    assert short.canary == (1010.0 - SHORTEST_S, 1010.0)
+    long = windows(at(10), 1e6)
+    assert long is not None
+    assert long.stable == (1e6 - LONGEST_S, 1e6)
+
+
+def test_all_of_the_traffic_is_compared_with_the_time_before() -> None:
+    found = windows(at(100), 1300.0)
+    assert found is not None
+    assert found.canary == (1000.0, 1300.0)
+    assert found.stable == (1000.0 - BEFORE_S, 1000.0)
+    assert found.apart
+
+
+def test_without_traffic_there_is_nothing_to_compare() -> None:
+    assert windows(at(0), 1300.0) is None
+    assert windows(at(10, None), 1300.0) is None
