@@ -5,7 +5,7 @@
 #                interpreter at the same place in both.
 #   VARIANT      cpu, or gpu: ONNX Runtime with CUDA, whose libraries come as wheels, so that the
 #                node needs only the driver.
-#   EXTRAS       more of the package's extras, separated by commas: redis, storage (models from S3,
+#   EXTRAS       more of the package's extras, separated by commas: redis, otel, storage (models from S3,
 #                GCS, Azure), hub.
 #
 # What is in it: /opt/predictor/sbom.cdx.json (CycloneDX).

@@ -6,7 +6,7 @@
 #
 #   --base IMAGE   Python >= 3.11 on glibc (default: BASE_IMAGE of hack/versions.env)
 #   --variant V    cpu, the default, or gpu: with CUDA, 3 GB
-#   --extras E     more extras of the package: redis, storage, hub; separated by commas
+#   --extras E     more extras of the package: redis, otel, storage, hub; separated by commas
 #   --tag TAG      name of the image (default: localhost/predictor:VARIANT)
 #   --help         this text
 #

@@ -60,8 +60,10 @@ def ended(release: Release, target: str, timeout_s: float = 240.0) -> Object:
 
 
 def shares(told: Object) -> list[int]:
-    """The weights that it went through."""
-    return [move["weight"] for move in told["history"]]
+    """The weights that the last target went through; the history has those before it too."""
+    history = told["history"]
+    begun = max(n for n, move in enumerate(history) if move["phase"] == "Preparing")
+    return [move["weight"] for move in history[begun:]]
 
 
 def leader(api: Api, namespace: str) -> str:
