@@ -47,9 +47,8 @@ def test_without_a_cluster_the_service_comes_from_the_values(mode: str) -> None:
 def test_what_a_person_says_with_kubectl_is_not_rendered() -> None:
     assert "paused" not in rollout()
     assert "shadow" not in rollout()
-    assert rollout("rollout.shadow.enabled=true", "access.adminTokenSecret.name=admin")["shadow"] == {
-        "share": 0.05, "hold": "2m", "minTexts": 50,
-    }  # fmt: skip
+    asked = rollout("rollout.shadow.enabled=true", "access.adminTokenSecret.name=admin")
+    assert asked["shadow"] == {"share": 0.05, "hold": "2m", "minTexts": 50}
 
 
 def test_large_numbers_stay_whole() -> None:

@@ -1,7 +1,7 @@
 """`helm upgrade` of a service that a controller moves: nothing is moved back.
 
-With both of hack/tools.sh: Helm 4, which applies on the server, and Helm 3, which compares manifests
-itself.
+With both of hack/tools.sh: Helm 4, which applies on the server, and Helm 3, which compares the
+manifests itself.
 """
 
 import json
