@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
-import numpy as np
 import pytest
-from tritonclient.grpc import InferenceServerClient, InferInput
 
 from predictor.export.corpus import verification
+from predictor.server.kserve_sdk import messages, services
 from tests.contract.helpers import counted
 from tests.serving import Server, model_flags
 
@@ -94,10 +94,11 @@ def test_the_same_model_gives_the_same(stable: Server, server: Server, operator:
 
 def test_every_protocol_is_copied(stable: Server, server: Server, operator: Any) -> None:
     begin(operator, server.url)
-    tensor = InferInput("text", [1], "BYTES")
-    tensor.set_data_from_numpy(np.array([b"over gRPC"], dtype=object))
-    with InferenceServerClient(stable.grpc) as client:
-        client.infer("minilm", [tensor])
+    tensor = messages.ModelInferRequest.InferInputTensor(name="text", datatype="BYTES", shape=[1])
+    tensor.contents.bytes_contents.append(b"over gRPC")
+    asked = messages.ModelInferRequest(model_name="minilm", inputs=[tensor])
+    with grpc.insecure_channel(stable.grpc) as channel:
+        services.GRPCInferenceServiceStub(channel).ModelInfer(asked, timeout=30.0)
     httpx.post(f"{stable.url}/embed", json={"inputs": "over TEI"}).raise_for_status()
     # Token ids are of this tokenizer, and are left out.
     ids = {"model": "minilm", "input": [[7592, 2088]]}
