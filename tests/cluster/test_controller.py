@@ -59,6 +59,11 @@ def has_weight(release: Release, weight: int) -> bool:
     return bool(status(release).get("weight") == weight)
 
 
+def kubectl(*words: str) -> str:
+    """What a person would see."""
+    return kits.run(kits.TOOLS / "kubectl", "--namespace", NAMESPACE, *words)
+
+
 def stable(release: Release) -> Object:
     predictor = release.service()["spec"]["predictor"]
     return {"name": predictor.get("name", ""), "uri": predictor["model"]["storageUri"]}
@@ -89,6 +94,8 @@ def test_a_good_version_is_promoted(
 ) -> None:
     before = stable(rolled)
     told, load = bring(rolled, gateway, capsys, "pvc://models/v2", "v2")
+    with capsys.disabled():
+        print(kubectl("get", "er", "minilm"), kubectl("describe", "er", "minilm"), sep="\n")
     assert (told["phase"], told["reason"]) == ("Succeeded", "v2 is stable")
     assert load.failures() == [], load.told()
     assert before["uri"] == "pvc://models/v1"
@@ -109,6 +116,8 @@ def test_other_vectors_are_taken_back_before_anybody_sees_them(
     rolled: Release, gateway: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told, load = bring(rolled, gateway, capsys, "pvc://models/cls", "cls")
+    with capsys.disabled():
+        print(kubectl("get", "er", "minilm"))
     assert told["phase"] == "Failed"
     assert told["reason"].startswith("vectors: smallest cosine 0.")
     assert max(shares(told)) == 0
