@@ -23,6 +23,7 @@ from predictor.metrics import (
 from predictor.server.exposition import OPENMETRICS, PLAIN, Exposition, content_type_for
 from predictor.server.metric_aliases import Aliases
 from predictor.timeline import Timeline
+from tests.unit.untraced import untraced
 
 Served = ModelMetrics | CanonicalMetrics | DriftMetrics
 CODES = (200, 400, 404, 429, 499, 500, 503, 504)
@@ -137,9 +138,10 @@ def test_a_scrape_of_several_models_takes_50_ms_at_most(content_type: str) -> No
     exposition = Exposition(REGISTRY)
     taken = []
     for _ in range(10):
-        started = time.thread_time()
-        text = exposition.write(content_type)
-        taken.append(time.thread_time() - started)
+        with untraced():
+            started = time.thread_time()
+            text = exposition.write(content_type)
+            taken.append(time.thread_time() - started)
     assert text.count(b"\n") > 5000
     assert min(median(taken[:5]), median(taken[5:])) < 0.05
 
