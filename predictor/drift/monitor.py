@@ -32,7 +32,7 @@ class Rhythm:
 
     seconds: float = 900.0
     rows: int = FEWEST_ROWS
-    sampled: int = 4096
+    sampled: int = 2048
     consecutive: int = 3
     learn_seconds: float = 86400.0
     learn_windows: int = 8

@@ -23,7 +23,7 @@ USUAL = Mix("usual", sway=0.3, day=0.5, weekend=0.4)
 
 def test_the_defaults_that_were_simulated() -> None:
     """Who changes one has to run `simulate.py` again and to change its table."""
-    assert Rhythm() == Rhythm(900.0, 1000, 4096, 3, 86400.0, 8)
+    assert Rhythm() == Rhythm(900.0, 1000, 2048, 3, 86400.0, 8)
     assert THRESHOLDS == {
         **{"lengths": 0.2, "truncated": 0.2, "unknown": 0.13, "scripts": 0.06, "broken": 0.1},
         **{"norms": 0.12, "direction": 0.12, "spread": 0.1, "cloud": 0.1},
