@@ -15,8 +15,9 @@ NAME = re.compile(r"(?<![:\w])predictor_[a-z0-9_]+(?![:\w])")
 # Fields of a rule or of a dashboard whose text is PromQL.
 QUERIES = {"expr", "query", "definition"}
 FILES = ("charts/*/files/**/*.yaml", "charts/*/files/**/*.json")
-# A scrape may know the name and have no sample: without a GPU, before the traffic is judged.
-MAY_BE_EMPTY = ("predictor_gpu_", "predictor_drift_")
+# A scrape may know the name and have no sample: without a GPU, before the traffic is judged, of a
+# controller that has no rollout.
+MAY_BE_EMPTY = ("predictor_gpu_", "predictor_drift_", "predictor_rollout_")
 # Autoscalers name them in plain text.
 PLAIN = ("charts/*/templates/**/*.yaml", "charts/*/values.yaml")
 

@@ -14,6 +14,8 @@ from tests.cluster.api import Api, Object, wait_for
 CHARTS = kit.ROOT / "charts"
 HELM = kit.TOOLS / "helm"
 RUNTIME = "predictor"
+# The rollout controller's namespace and name.
+CONTROLLERS, CONTROLLER = "predictor", "predictor-embedding-runtime-rollout"
 CLAIM = "models"
 # Little of the node, so that three pods fit, and enough to start fast.
 RESOURCES = {
@@ -40,6 +42,7 @@ def install_runtime(folder: Path, prometheus: str) -> None:
         "rollout": {
             "enabled": True,
             "prometheus": {"address": prometheus},
+            "serviceMonitor": {"enabled": True, "interval": "2s", "scrapeTimeout": "2s"},
             "resources": {"requests": {"cpu": "20m", "memory": "128Mi"}},
         },
     }

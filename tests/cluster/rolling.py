@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.cluster import kit as kits
 from tests.cluster.api import Api, Object, wait_for
-from tests.cluster.release import Release
+from tests.cluster.release import CONTROLLER, Release
 
 # Holds of seconds instead of minutes; everything else as it comes, but for the looks that follow
 # each other as fast as this Prometheus scrapes. This node has two cores for all, and new pods
@@ -19,7 +19,6 @@ ANALYSIS = {
     "slow": {"maxIncrease": 0.2},
 }
 STEPS = [{"weight": weight, "hold": "15s"} for weight in (10, 50, 100)]
-LEASE = "predictor-embedding-runtime-rollout"
 
 
 def controlled(api: Api, namespace: str, folder: Path, values: Object, **changed: Any) -> Release:
@@ -68,7 +67,7 @@ def shares(told: Object) -> list[int]:
 
 def leader(api: Api, namespace: str) -> str:
     """Name of the controller's pod that leads; empty while none does."""
-    lease = api.get("Lease", LEASE, namespace)
+    lease = api.get("Lease", CONTROLLER, namespace)
     return str((lease or {}).get("spec", {}).get("holderIdentity", "")).split("_")[0]
 
 

@@ -11,7 +11,7 @@ from tests.cluster.api import Api, Object, wait_for
 from tests.cluster.conftest import NAMESPACE
 from tests.cluster.load import Load
 from tests.cluster.prometheus import Prometheus
-from tests.cluster.release import Release, restarts
+from tests.cluster.release import CONTROLLERS, Release, restarts
 from tests.cluster.rolling import (
     controlled,
     ended,
@@ -25,7 +25,6 @@ from tests.cluster.rolling import (
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
-CONTROLLERS = "predictor"
 # A bad version is gone within this; the good one takes three holds and the pods' starts.
 GONE_S = 120.0
 

@@ -11,7 +11,7 @@ from tests.cluster import metrics
 from tests.cluster.api import Api, wait_for
 from tests.cluster.load import Load
 from tests.cluster.prometheus import Prometheus
-from tests.cluster.release import CHARTS, Release, condition, helm, restarts
+from tests.cluster.release import CHARTS, CONTROLLERS, Release, condition, helm, restarts
 from tests.reference.texts import texts
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -181,7 +181,9 @@ def test_removing_a_canary_that_has_traffic_is_refused(model: Release) -> None:
 
 def test_prometheus_scrapes_every_pod_once(model: Release, prometheus: Prometheus) -> None:
     """With the label that tells canary and stable apart."""
-    query = 'up{job="predictor",namespace="demo"} == 1'
+    # Of now: a monitor that is deleted leaves its last samples behind for five minutes.
+    up = 'up{job="predictor",namespace="demo"}'
+    query = f"{up} == 1 and timestamp({up}) > time() - 10"
 
     def found() -> list[dict[str, Any]] | None:
         targets = prometheus.query(query)
@@ -201,14 +203,16 @@ def test_canary_and_stable_are_told_apart_in_prometheus(
 
     def both() -> set[str] | None:
         found = {t["metric"]["deployment"] for t in prometheus.query(query)}
-        return found if len(found) == 2 else None
+        return found if found >= {STABLE, CANARY} else None
 
-    assert wait_for("both", both, 30.0, 1.0) == {STABLE, CANARY}
+    wait_for("both", both, 30.0, 1.0)
 
 
 def test_every_metric_that_is_named_is_in_the_live_scrape(model: Release, url: str) -> None:
     """In rules, dashboards, autoscalers: a renamed metric would leave them silent."""
-    exposition = httpx.get(f"{url}/metrics").text
+    controller = model.api.list("Pod", CONTROLLERS, "app.kubernetes.io/component=rollout")[0]
+    places = (f"{url}/metrics", f"http://{controller['status']['podIP']}:8080/metrics")
+    exposition = "\n".join(httpx.get(place).text for place in places)
     samples = metrics.samples(exposition)
     asked = metrics.asked()
     assert {"predictor_queue_tokens", "predictor_requests_total"} <= asked
