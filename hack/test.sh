@@ -6,7 +6,7 @@
 # where buildah is to be had. About ten minutes on two cores. Left out unless asked for: four more
 # real models, 640 MB to fetch (hack/test.sh -m models tests/models), a real browser
 # (hack/test.sh -m browser tests/browser), and a real Kubernetes
-# (hack/test.sh -m cluster tests/charts tests/cluster; hack/e2e.sh).
+# (hack/test.sh -m "cluster and not e2e" tests/charts tests/cluster; hack/e2e.sh).
 
 set -o errexit -o nounset -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
