@@ -42,6 +42,13 @@ def cosines(left: FloatRows, right: FloatRows) -> Floats:
     return result
 
 
+def directed(rows: FloatRows) -> npt.NDArray[np.bool_]:
+    """Which rows `[N]` of `[N, H]` are vectors that have a direction: finite and not all zeros."""
+    lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
+    found: npt.NDArray[np.bool_] = np.isfinite(lengths) & (lengths > 0)
+    return found
+
+
 def closeness(left: FloatRows, right: FloatRows) -> Closeness:
     """Compare rows `[N, H]` of the same texts, N > 0."""
     values = cosines(left, right)

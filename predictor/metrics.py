@@ -203,6 +203,14 @@ _OF_MODELS = (
 )  # fmt: skip
 
 
+def remove_version(
+    metrics: Iterable[Counter | Gauge | Histogram], model: str, version: str
+) -> None:
+    """Remove all series of one model version."""
+    for metric in metrics:
+        metric.remove_by_labels({"model": model, "version": version})
+
+
 class ModelMetrics:
     """The children of one model version, looked up once instead of once a request."""
 
@@ -236,9 +244,7 @@ class ModelMetrics:
 
     def remove(self) -> None:
         """Forget the version: its series would otherwise stay for ever, and hold its engine."""
-        ours = {"model": self.model, "version": self.version}
-        for metric in _OF_MODELS:
-            metric.remove_by_labels(ours)
+        remove_version(_OF_MODELS, self.model, self.version)
         for known in (_series, _stages):
             for key in [key for key in known if key[1:3] == (self.model, self.version)]:
                 del known[key]
@@ -259,9 +265,10 @@ class CanonicalMetrics:
 
     def remove(self) -> None:
         """The version does not answer any more."""
-        ours = dict(zip(MODEL, self._labels, strict=True))
-        for metric in (CANONICAL_COSINE, CANONICAL_TOLERANCE, CANONICAL_LOOKED, CANONICAL_LOOKS):
-            metric.remove_by_labels(ours)
+        remove_version(
+            (CANONICAL_COSINE, CANONICAL_TOLERANCE, CANONICAL_LOOKED, CANONICAL_LOOKS),
+            *self._labels,
+        )
 
 
 class DriftMetrics:
@@ -283,9 +290,7 @@ class DriftMetrics:
 
     def remove(self) -> None:
         """The version does not answer any more."""
-        ours = dict(zip(MODEL, self._labels, strict=True))
-        for metric in (DRIFT_SCORE, DRIFT_ALARM, DRIFT_LEARNING, DRIFT_WINDOWS):
-            metric.remove_by_labels(ours)
+        remove_version((DRIFT_SCORE, DRIFT_ALARM, DRIFT_LEARNING, DRIFT_WINDOWS), *self._labels)
 
 
 # By protocol, model, version (and code): bounded by what is loaded.

@@ -8,12 +8,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import msgspec
 import numpy as np
 
-from predictor.comparison.exchange import Address, call
+from predictor.comparison.exchange import Address, call, model_path
 from predictor.errors import BadModel, BadSetting
 from predictor.progress import Progress
 from predictor.types import FloatRows
@@ -77,7 +76,7 @@ def find(address: Address) -> Address:
     if address.path:
         call(address, "GET", address.path)
         return address
-    return replace(address, path=f"/v2/models/{quote(_only_model(address), safe='')}")
+    return replace(address, path=model_path(_only_model(address)))
 
 
 def embed(address: Address, texts: Sequence[str], progress: Progress) -> Answer:

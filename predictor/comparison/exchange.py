@@ -68,6 +68,11 @@ def parse(url: str) -> Address:
     return Address(url, parts.scheme == "https", parts.hostname or "", port, path)
 
 
+def model_path(model: str) -> str:
+    """Of a model under any name, which may hold what a path gives a meaning to."""
+    return f"/v2/models/{quote(model, safe='')}"
+
+
 def call(address: Address, method: str, path: str, body: bytes | None = None) -> tuple[bytes, str]:
     """One exchange: the body of the answer and the revision that it names.
 

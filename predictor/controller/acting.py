@@ -53,9 +53,9 @@ class Actor:
             return  # KServe sets them by minReplicas
         name = standard.deployment_name(own["name"], target.name)
         deployment = self.cluster.get("Deployment", namespace, name)
-        if deployment is None or self._scalers(namespace, name):
+        if deployment is None or deployment["spec"].get("replicas", 1) >= wanted.replicas:
             return
-        if int(deployment["spec"].get("replicas", 1)) < wanted.replicas:
+        if not self._scalers(namespace, name):
             replicas = {"spec": {"replicas": wanted.replicas}}
             self.cluster.patch("Deployment", namespace, name, replicas, "scale")
             logger.info("%s/%s: %d pods", namespace, name, wanted.replicas)

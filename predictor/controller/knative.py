@@ -85,7 +85,7 @@ def shape(isvc: Object, target: Target, wanted: Shape) -> Object | None:
 
 def promote(isvc: Object) -> Object | None:
     """Without the field, the latest revision has all traffic; None: it is so."""
-    return _without_field(isvc) if _percent(isvc) is not None else None
+    return _without_field() if _percent(isvc) is not None else None
 
 
 def remove(isvc: Object) -> Object | None:
@@ -99,11 +99,10 @@ def remove(isvc: Object) -> Object | None:
         return {"spec": {"predictor": {PERCENT: 0, "model": back}}}
     if not _is_observed(isvc) or not _latest_is_ready(isvc):
         return None
-    return _without_field(isvc)
+    return _without_field()
 
 
-def _without_field(isvc: Object) -> Object:
-    del isvc
+def _without_field() -> Object:
     gone = dict.fromkeys((STABLE_URI, STABLE_IMAGE, CANARY))
     return {"metadata": {"annotations": gone}, "spec": {"predictor": {PERCENT: None}}}
 

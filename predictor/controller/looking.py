@@ -11,10 +11,9 @@ from predictor.controller.probing import Probe
 from predictor.controller.prometheus import Prometheus, PrometheusError
 from predictor.controller.shadowing import Between, Shadowing
 from predictor.controller.standard import ISVC_LABEL
-from predictor.rollout.decide import ACTIVE
 from predictor.rollout.judge import judge_traffic
 from predictor.rollout.seen import Service
-from predictor.rollout.spec import ACTION, ACTIONS, Action, Spec, seconds
+from predictor.rollout.spec import ACTION, ACTIONS, Action, Spec
 from predictor.rollout.state import Measure, State, Verdict
 from predictor.rollout.windows import Windows, windows
 
@@ -61,16 +60,6 @@ def action_of(resource: Object) -> Action | None:
     return next((action for action in ACTIONS if action == word), None)
 
 
-def is_due(spec: Spec, state: State, service: Service, now: float) -> bool:
-    """Whether the versions should be looked at: the canary answers, and it is time again."""
-    if state.phase not in ACTIVE or state.forced or state.target != spec.target.key:
-        return False
-    canary = service.canary
-    if canary is None or not canary.ready or state.arrived is None:
-        return False
-    return now - state.looked >= seconds(spec.analysis.interval) or now < state.looked
-
-
 def pods_of(driver: Driver, side: Side) -> str:
     """A selector of one version's pods, by the labels that KServe and Knative give them."""
     if driver is standard:
@@ -92,10 +81,10 @@ class Analyst:
         """Vectors at any weight, copies before there is traffic, then traffic; never raises."""
         stable, canary = sides_of(found.isvc, service)
         own = found.isvc["metadata"]
-        measures = [self.probe.measure(spec, served_name(found.isvc), stable, canary)]
-        namespace = own["namespace"]
+        namespace, model = own["namespace"], served_name(found.isvc)
+        measures = [self.probe.measure(spec, model, stable, canary)]
         measures += self._asked(partial(self._canonical, namespace, canary), "canonical")
-        between = Between(pods_of(found.driver, stable), canary.url, served_name(found.isvc))
+        between = Between(pods_of(found.driver, stable), canary.url, model)
         measures += self.shadowing.measure(spec, state, found.isvc, between)
         if (spans := windows(state, now)) is not None:
             ours = partial(self._traffic, spec, namespace, (canary, stable), spans, now)

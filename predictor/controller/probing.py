@@ -4,16 +4,15 @@ Texts of our own, in several languages and lengths; no user sees the canary for 
 """
 
 from dataclasses import replace
-from urllib.parse import quote
 
 import numpy as np
 
-from predictor.comparison.endpoint import Answer, infer
-from predictor.comparison.exchange import Address, parse
+from predictor.comparison.endpoint import infer
+from predictor.comparison.exchange import model_path, parse
 from predictor.controller.drivers import Side
 from predictor.errors import PredictorError
 from predictor.export.corpus import verification
-from predictor.fidelity import cosines, neighbour_overlap, neighbourhood
+from predictor.fidelity import cosines, directed, neighbour_overlap, neighbourhood
 from predictor.rollout.spec import Spec
 from predictor.rollout.state import Measure, Verdict
 from predictor.types import FloatRows
@@ -48,19 +47,15 @@ class Probe:
 
     def _vectors(self, side: Side, model: str) -> FloatRows:
         """Raises PredictorError."""
-        path = f"/v2/models/{quote(model, safe='')}"
+        path = model_path(model)
         address = replace(parse(side.url), path=path, key=self._key, timeout_s=TIMEOUT_S)
         batches = [self._texts[at : at + BATCH] for at in range(0, len(self._texts), BATCH)]
-        return np.concatenate([_ask(address, batch).raw for batch in batches])
-
-
-def _ask(address: Address, texts: list[str]) -> Answer:
-    return infer(address, texts, PARAMETERS)
+        return np.concatenate([infer(address, batch, PARAMETERS).raw for batch in batches])
 
 
 def judge_vectors(spec: Spec, stable: FloatRows, canary: FloatRows) -> Measure:
     """Rows `[N, dimensions]` of the same texts, each side's."""
-    if not np.isfinite(canary).all() or not np.linalg.norm(canary, axis=1).all():
+    if not directed(canary).all():
         return Measure(NAME, "Failed", "the canary gives vectors that are none")
     if spec.vectors == "Changed":
         overlap = float(neighbour_overlap(stable, canary, neighbourhood(len(stable))).mean())

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from predictor.controller import metrics
 from predictor.controller.acting import Actor
 from predictor.controller.cluster import Cluster, ClusterError, Conflict, Object
-from predictor.controller.looking import Analyst, Found, action_of, find, is_due
+from predictor.controller.looking import Analyst, Found, action_of, find
 from predictor.controller.reporting import tell, write_status
-from predictor.rollout.decide import decide
+from predictor.rollout.decide import decide, is_due
 from predictor.rollout.moves import move
 from predictor.rollout.seen import Seen
 from predictor.rollout.spec import ACTION, KIND, BadRollout, Spec, read_spec

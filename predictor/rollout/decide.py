@@ -42,6 +42,16 @@ def decide(spec: Spec, state: State, seen: Seen, now: float) -> Decision:
     return Decision(after, intent_of(after, seen, now))
 
 
+def is_due(spec: Spec, state: State, service: Service, now: float) -> bool:
+    """Whether the versions should be looked at: the canary answers, and it is time again."""
+    if state.phase not in ACTIVE or state.forced or state.target != spec.target.key:
+        return False
+    canary = service.canary
+    if canary is None or not canary.ready or state.arrived is None:
+        return False
+    return now - state.looked >= seconds(spec.analysis.interval) or now < state.looked
+
+
 def advance(spec: Spec, state: State, seen: Seen, now: float) -> State:
     """The next state, at most one phase further."""
     service = seen.service

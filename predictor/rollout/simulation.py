@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from predictor.rollout.counters import Counters
-from predictor.rollout.decide import ACTIVE, decide
+from predictor.rollout.decide import decide, is_due
 from predictor.rollout.judge import Traffic, combined, judge_traffic
 from predictor.rollout.load import Fault, Source
 from predictor.rollout.seen import Seen, Service
 from predictor.rollout.site import Cluster, Site
-from predictor.rollout.spec import Action, Spec, seconds
+from predictor.rollout.spec import Action, Spec
 from predictor.rollout.state import TERMINAL, Measure, Phase, State, Verdict
 from predictor.rollout.windows import SHORTEST_S, windows
 
@@ -66,7 +66,6 @@ class Run:
         )
         self._cluster = Cluster(site)
         self._state = State()
-        self._interval_s = seconds(spec.analysis.interval)
         self._began: float | None = None
         self._earlier = 0  # answers before the rollout
 
@@ -106,10 +105,8 @@ class Run:
     def _look(
         self, service: Service, now: float
     ) -> tuple[tuple[Measure, ...], Traffic | None, Traffic | None] | None:
-        state, canary = self._state, service.canary
-        if state.phase not in ACTIVE or state.arrived is None or not canary or not canary.ready:
-            return None
-        if 0 <= now - state.looked < self._interval_s:
+        state = self._state
+        if not is_due(self._spec, state, service, now):
             return None
         vectors = self._vectors()
         spans = windows(state, now)

@@ -1,17 +1,15 @@
 """How busy and how full the GPUs are: background, beside the requests and never in their way.
 
-A driver may hang in a call, and then nothing ends that call: not a signal, not a time limit. So one
-daemon thread asks, and nobody waits for it: not the loop, not the shutdown, not the process.
+A driver may hang in a call, so it is asked aside (`aside.py`).
 """
 
 import asyncio
 import logging
 import os
-import threading
-from queue import SimpleQueue
 from typing import Protocol
 
 from predictor.metrics import GPU_LOOKS, GPU_MEMORY_TOTAL, GPU_MEMORY_USED, GPU_UTILIZATION
+from predictor.server.aside import Aside
 from predictor.server.nvml import Look, NoGpu, Nvml, Reading
 
 logger = logging.getLogger(__name__)
@@ -22,7 +20,6 @@ EVERY_S = 5.0
 LIMIT_S = 2.0
 
 Answer = Look | NoGpu
-Asked = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Answer]"]
 
 
 class Source(Protocol):
@@ -34,44 +31,14 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
-class _Thread:
-    """Asks the source, one question after the other. It may hang; the process ends without it."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._questions: SimpleQueue[Asked | None] = SimpleQueue()
-        threading.Thread(target=self._main, name="gpus", daemon=True).start()
-
-    def ask(self) -> asyncio.Future[Answer]:
-        """The answer to come, on the running loop. To be called again only when it is there."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
-        self._questions.put((loop, future))
-        return future
-
-    def end(self) -> None:
-        """Let it end when it can."""
-        self._questions.put(None)
-
-    def _main(self) -> None:
-        while (asked := self._questions.get()) is not None:
-            loop, future = asked
-            try:
-                answer: Answer = self._source.look()
-            except NoGpu as none:
-                answer = none
-            except Exception as error:  # a mistake of ours costs the figures and no more
-                answer = Look(problem=f"{type(error).__name__}: {error}"[:200])
-            try:
-                loop.call_soon_threadsafe(_give, future, answer)
-            except RuntimeError:  # the loop has ended meanwhile
-                break
-        self._source.close()
-
-
-def _give(future: asyncio.Future[Answer], answer: Answer) -> None:
-    if not future.cancelled():
-        future.set_result(answer)
+def _looked(source: Source) -> Answer:
+    """One look; never raises."""
+    try:
+        return source.look()
+    except NoGpu as none:
+        return none
+    except Exception as error:  # a mistake of ours costs the figures and no more
+        return Look(problem=f"{type(error).__name__}: {error}"[:200])
 
 
 class GpuWatch:
@@ -96,17 +63,18 @@ class GpuWatch:
             await asyncio.wait({self._task})
 
     async def _run(self) -> None:
-        thread = _Thread(self._source or Nvml(os.environ.get("CUDA_VISIBLE_DEVICES")))
+        source = self._source or Nvml(os.environ.get("CUDA_VISIBLE_DEVICES"))
+        thread = Aside("gpus", _looked, source.close)
         try:
-            await self._ask_on(thread)
+            await self._ask_on(thread, source)
         finally:
             thread.end()
             self._show(())
 
-    async def _ask_on(self, thread: _Thread) -> None:
+    async def _ask_on(self, thread: Aside[Source, Answer], source: Source) -> None:
         """Ask again and again, one question at a time; return when there is no GPU."""
         while True:
-            pending = thread.ask()
+            pending = thread.ask(source)
             await asyncio.wait({pending}, timeout=self._limit_s)
             if not pending.done():
                 await self._wait_long(pending)

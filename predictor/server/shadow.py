@@ -14,11 +14,13 @@ from collections.abc import Callable
 
 import msgspec
 
+from predictor.comparison.exchange import Address
 from predictor.repository import Answers
 from predictor.rollout.shadowed import Report
+from predictor.server.aside import Aside
 from predictor.server.background import Background
 from predictor.server.model import EmbeddingModel
-from predictor.server.shadow_copies import TIMEOUT_S, Copy, Outcome, Sender, fitting
+from predictor.server.shadow_copies import TIMEOUT_S, Copy, Outcome, ask, fitting
 from predictor.server.shadow_trial import Order, Trial
 from predictor.types import EmbedRequest, FloatRows, Tokens
 
@@ -126,7 +128,7 @@ class Shadow:
     # Behind the requests' backs
 
     async def _run(self) -> None:
-        sender = Sender()
+        sender = Aside("shadow", ask)
         try:
             while True:
                 try:
@@ -138,7 +140,7 @@ class Shadow:
         finally:
             sender.end()
 
-    async def _next(self, sender: Sender) -> None:
+    async def _next(self, sender: Aside[tuple[Address, Copy], Outcome]) -> None:
         """One copy, if one comes soon. No text is held after that."""
         self.tend()
         try:
@@ -147,7 +149,7 @@ class Shadow:
         except TimeoutError:
             return
         texts = len(copy.texts)
-        pending = sender.send(trial.address, copy)
+        pending = sender.ask((trial.address, copy))
         del copy
         await self._outcome(trial, pending, texts)
 

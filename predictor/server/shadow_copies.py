@@ -1,22 +1,17 @@
-"""Copies of texts that clients sent, and what a canary makes of them: on a thread of its own.
+"""Copies of texts that clients sent, and what a canary makes of them.
 
-A canary may hang, answer for ever, or answer anything. So one daemon thread talks to it, and nobody
-waits for it: not the loop, not the shutdown, not the process. No text goes into a log line: a
-server's refusal may repeat what it was sent, so of an error only its kind is told.
+A canary may hang, answer for ever, or answer anything, so it is asked aside (`aside.py`). No text
+goes into a log line: a server's refusal may repeat what it was sent, so of an error only its kind
+is told.
 """
 
-import asyncio
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Literal
-
-import numpy as np
 
 from predictor.comparison.endpoint import infer
 from predictor.comparison.exchange import Address, Refused
-from predictor.fidelity import cosines
+from predictor.fidelity import cosines, directed
 from predictor.types import FloatRows, Inputs
 
 # Of one request, at most; a text that does not fit, and those after it, are left out.
@@ -67,7 +62,6 @@ class Unanswered:
 
 
 Outcome = Compared | Unanswered
-Asked = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Outcome]", Address, Copy]
 
 
 def fitting(inputs: Inputs) -> int:
@@ -80,8 +74,9 @@ def fitting(inputs: Inputs) -> int:
     return min(len(inputs), MOST_TEXTS)
 
 
-def ask(address: Address, copy: Copy) -> Outcome:
+def ask(asked: tuple[Address, Copy]) -> Outcome:
     """Send the texts once and compare; never raises."""
+    address, copy = asked
     try:
         return compare(copy.rows, infer(address, copy.texts, PARAMETERS).raw)
     except Refused as error:
@@ -93,7 +88,7 @@ def ask(address: Address, copy: Copy) -> Outcome:
 
 def compare(own: FloatRows, theirs: FloatRows) -> Compared:
     """Rows `[N, dim]` of the same texts; the widths may differ."""
-    own_good, good = _usable(own), _usable(theirs)
+    own_good, good = directed(own), directed(theirs)
     both = own_good & good
     values: Sequence[float] = ()
     if own.shape[1] == theirs.shape[1]:
@@ -105,45 +100,3 @@ def compare(own: FloatRows, theirs: FloatRows) -> Compared:
         own_void=int((~own_good).sum()),
         cosines=tuple(values),
     )
-
-
-def _usable(rows: FloatRows) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which rows `[N]` are vectors that have a direction."""
-    lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
-    found: np.ndarray[tuple[int], np.dtype[np.bool_]] = np.isfinite(lengths) & (lengths > 0)
-    return found
-
-
-class Sender:
-    """Asks, one copy after the other. It may hang; the process ends without it."""
-
-    def __init__(self) -> None:
-        self._copies: SimpleQueue[Asked | None] = SimpleQueue()
-        threading.Thread(target=self._main, name="shadow", daemon=True).start()
-
-    def send(self, address: Address, copy: Copy) -> "asyncio.Future[Outcome]":
-        """The outcome to come, on the running loop. To be called again only when it is there."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Outcome] = loop.create_future()
-        self._copies.put((loop, future, address, copy))
-        return future
-
-    def end(self) -> None:
-        """Let it end when it can."""
-        self._copies.put(None)
-
-    def _main(self) -> None:
-        while (asked := self._copies.get()) is not None:
-            loop, future, address, copy = asked
-            outcome = ask(address, copy)
-            # While it waits for the next one it holds none.
-            del asked, copy
-            try:
-                loop.call_soon_threadsafe(_give, future, outcome)
-            except RuntimeError:  # the loop has ended meanwhile
-                return
-
-
-def _give(future: "asyncio.Future[Outcome]", outcome: Outcome) -> None:
-    if not future.cancelled():
-        future.set_result(outcome)

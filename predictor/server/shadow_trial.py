@@ -3,13 +3,12 @@
 import logging
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
-from urllib.parse import quote
 
 from msgspec import Meta, Struct
 
-from predictor.comparison.exchange import Address, parse
+from predictor.comparison.exchange import Address, model_path, parse
 from predictor.errors import BadSetting, InvalidInput
-from predictor.metrics import MODEL, SHADOW_COSINE, SHADOW_OUTCOMES, SHADOW_TEXTS
+from predictor.metrics import SHADOW_COSINE, SHADOW_OUTCOMES, SHADOW_TEXTS, remove_version
 from predictor.rollout.shadowed import Report, Totals
 from predictor.server.model import EmbeddingModel
 from predictor.server.shadow_copies import TIMEOUT_S, Compared, Outcome
@@ -43,7 +42,7 @@ class Order(Struct, frozen=True, kw_only=True):
             raise InvalidInput(f"url: {error}") from error
         if server.path:
             raise InvalidInput("url: without a path; the model has a field of its own")
-        path = f"/v2/models/{quote(self.model, safe='')}"
+        path = model_path(self.model)
         return replace(server, path=path, key=self.key, timeout_s=TIMEOUT_S)
 
 
@@ -116,6 +115,5 @@ class Trial:
         """The version, of which no copies are taken any more; the totals stay."""
         model, self.model = self.model, None
         if model is not None:
-            ours = dict(zip(MODEL, (model.name, self.version), strict=True))
-            SHADOW_COSINE.remove_by_labels(ours)
+            remove_version((SHADOW_COSINE,), model.name, self.version)
         return model

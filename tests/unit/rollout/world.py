@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from predictor.rollout.decide import ACTIVE, Decision, decide
+from predictor.rollout.decide import Decision, decide, is_due
 from predictor.rollout.intents import Intent, Promote, Remove, Shape, wanted_pods
 from predictor.rollout.judge import combined
 from predictor.rollout.seen import Canary, Seen, Service
@@ -18,7 +18,6 @@ from predictor.rollout.spec import (
     Step,
     Target,
     Vectors,
-    seconds,
 )
 from predictor.rollout.state import Measure, State, Verdict
 
@@ -155,14 +154,9 @@ class Controller:
     state: State = field(default_factory=State)
 
     def is_due(self) -> bool:
-        """As the controller's own: a canary that is there, and gets what it should."""
-        state, service = self.state, self.world.service()
-        if state.phase not in ACTIVE or state.forced or state.target != self.spec.target.key:
-            return False
-        if service is None or service.canary is None or not service.canary.ready:
-            return False
-        waited = self.world.now - state.looked
-        return state.arrived is not None and not 0 <= waited < seconds(self.spec.analysis.interval)
+        """As the controller asks it."""
+        service = self.world.service()
+        return service is not None and is_due(self.spec, self.state, service, self.world.now)
 
     def seen(self, verdict: Verdict | None, action: Action | None = None) -> Seen:
         measures = measured(verdict) if verdict is not None and self.is_due() else ()

@@ -359,6 +359,8 @@ def test_a_process_ends_while_the_driver_hangs() -> None:
         "    def look(self):\n"
         "        print('asked', flush=True)\n"
         "        time.sleep(60.0)\n"
+        "    def close(self):\n"
+        "        pass\n"
         "async def main():\n"
         "    watch = GpuWatch(Hangs())\n"
         "    watch.start()\n"
