@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Info
@@ -130,19 +130,32 @@ def test_what_is_unloaded_is_not_kept() -> None:
     assert len(exposition._heads) == 1
 
 
-@pytest.mark.usefixtures("several")
-@pytest.mark.parametrize("content_type", [PLAIN, OPENMETRICS])
-def test_a_scrape_of_several_models_takes_50_ms_at_most(content_type: str) -> None:
-    """30 on the machine on which it was written, 150 with prometheus-client's own writer."""
-    exposition = Exposition(REGISTRY)
+def cpu_seconds(write: Callable[[], bytes]) -> float:
+    """The least of several calls: the machine may be busy."""
     taken = []
-    for _ in range(10):
+    for _ in range(5):
         with untraced():
             started = time.thread_time()
-            text = exposition.write(content_type)
+            text = write()
             taken.append(time.thread_time() - started)
     assert text.count(b"\n") > 5000
-    assert min(taken) < 0.05  # the machine may be busy
+    return min(taken)
+
+
+@pytest.mark.usefixtures("several")
+@pytest.mark.parametrize(
+    ("content_type", "library"), [(PLAIN, plain_text), (OPENMETRICS, open_text)]
+)
+def test_a_scrape_of_several_models_is_cheaper_than_the_librarys(
+    content_type: str, library: Callable[[CollectorRegistry], bytes]
+) -> None:
+    """30 ms to its 50 and 150 on the machine on which it was written; another one may be slower."""
+    exposition = Exposition(REGISTRY)
+    exposition.write(content_type)
+    own = cpu_seconds(lambda: exposition.write(content_type))
+    theirs = cpu_seconds(lambda: library(REGISTRY))
+    print(f"{own * 1e3:.1f} ms, the library's writer {theirs * 1e3:.1f}")
+    assert own < 0.75 * theirs
 
 
 async def test_who_asks_at_the_same_time_gets_the_same_text() -> None:
