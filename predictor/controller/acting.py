@@ -1,4 +1,5 @@
-"""Does what was decided: patches of the InferenceService, pods of the canary, autoscalers after it.
+"""Does what was decided: patches of the InferenceService, a route by headers, pods of the canary,
+autoscalers after it.
 
 Every patch names the resourceVersion that was looked at: what somebody else wrote meanwhile is
 looked at first.
@@ -8,9 +9,9 @@ import logging
 from dataclasses import dataclass
 from typing import assert_never
 
-from predictor.controller import standard
+from predictor.controller import splitting, standard
 from predictor.controller.cluster import Cluster, Object
-from predictor.controller.drivers import Driver
+from predictor.controller.drivers import Driver, sides_of
 from predictor.controller.looking import Found
 from predictor.rollout.intents import Intent, Keep, Promote, Remove, Shape
 from predictor.rollout.spec import Target
@@ -28,13 +29,17 @@ class Actor:
 
     cluster: Cluster
 
-    def act(self, found: Found, target: Target, intent: Intent) -> None:
+    def act(self, found: Found, rollout: Object, target: Target, intent: Intent) -> None:
         """Do it, or what of it is not done yet.
+
+        Args:
+            rollout: the custom resource, which owns what is made.
 
         Raises:
             Conflict: somebody else wrote since; look again.
             ClusterError: the API server refused, or was not there.
         """
+        self._route(found, rollout, intent)
         patch = _patch(found.driver, found.isvc, target, intent)
         own = found.isvc["metadata"]
         if patch is not None:
@@ -44,6 +49,23 @@ class Actor:
             logger.info("%s/%s: %s", own["namespace"], own["name"], intent)
         if isinstance(intent, Shape) and found.driver is standard and intent.weight:
             self._scale(found, target, intent)
+
+    def _route(self, found: Found, rollout: Object, intent: Intent) -> None:
+        """The route that chooses by headers: as it should be, or gone."""
+        there, namespace = found.split, found.isvc["metadata"]["namespace"]
+        if there is not None and not splitting.is_of(there, rollout):
+            return
+        wanted = _split(found, intent)
+        if wanted is None and there is not None:
+            self.cluster.delete("HTTPRoute", namespace, there["metadata"]["name"])
+            logger.info("%s/%s: gone", namespace, there["metadata"]["name"])
+        elif wanted is not None and there is None:
+            made = splitting.route(found.isvc, wanted, rollout)
+            self.cluster.create("HTTPRoute", namespace, made)
+            logger.info("%s/%s: made", namespace, made["metadata"]["name"])
+        elif wanted is not None and there and not splitting.is_as_wanted(there["spec"], wanted):
+            self.cluster.patch("HTTPRoute", namespace, there["metadata"]["name"], {"spec": wanted})
+            logger.info("%s/%s: changed", namespace, there["metadata"]["name"])
 
     def _scale(self, found: Found, target: Target, wanted: Shape) -> None:
         """Pods for a canary that neither KServe nor an autoscaler gives more than one."""
@@ -60,24 +82,35 @@ class Actor:
             self.cluster.patch("Deployment", namespace, name, replicas, "scale")
             logger.info("%s/%s: %d pods", namespace, name, wanted.replicas)
 
-    def follow(self, found: Found, state: State) -> None:
-        """After a promotion: what scaled the old Deployment scales the new one.
+    def retire(self, found: Found, state: State) -> None:
+        """What scaled the Deployment that is gone, after a promotion or a rollback.
+
+        After a promotion a person's own scales the new Deployment. KServe's own would stay for ever
+        and complain (predictor.go: only Deployments and Services are cleaned up).
 
         Raises:
             ClusterError: it could not be done, or not all of it; doing it again does the rest.
         """
-        own = found.isvc["metadata"]
         if found.driver is not standard:
             return
-        new = standard.deployment_name(own["name"], state.canary)
-        old = standard.deployment_name(own["name"], state.stable_name)
-        if old == new:
+        own = found.isvc["metadata"]
+        stable, canary = (
+            standard.deployment_name(own["name"], name)
+            for name in (state.stable_name, state.canary)
+        )
+        is_promoted = state.phase == "Promoting"
+        gone, heir = (stable, canary) if is_promoted else (canary, stable)
+        if gone == heir:
             return
-        for kind, scaler in self._scalers(own["namespace"], old):
-            patch = standard.follow(scaler, new)
+        for kind, scaler in self._scalers(own["namespace"], gone):
             name = scaler["metadata"]["name"]
-            self.cluster.patch(kind, own["namespace"], name, patch)
-            logger.info("%s/%s scales %s now", own["namespace"], name, new)
+            if standard.is_kserves(scaler):
+                self.cluster.delete(kind, own["namespace"], name)
+                logger.info("%s/%s: gone, as what it scaled", own["namespace"], name)
+            elif is_promoted:
+                patch = standard.follow(scaler, heir)
+                self.cluster.patch(kind, own["namespace"], name, patch)
+                logger.info("%s/%s scales %s now", own["namespace"], name, heir)
 
     def _scalers(self, namespace: str, deployment: str) -> list[tuple[str, Object]]:
         """Autoscalers of a Deployment; KEDA's own HorizontalPodAutoscalers are KEDA's business."""
@@ -87,6 +120,17 @@ class Actor:
             if one["spec"]["scaleTargetRef"].get("name") == deployment
             and not one["metadata"]["name"].startswith("keda-hpa-")
         ]  # fmt: skip
+
+
+def _split(found: Found, intent: Intent) -> Object | None:
+    """The specification of the route by headers; None: there should be none."""
+    if not isinstance(intent, Shape) or intent.compare is None:
+        return None
+    if found.route is None or found.service is None:
+        return None  # KServe has not made its own, of which it is made
+    stable, canary = sides_of(found.isvc, found.service)
+    sides = {splitting.STABLE: stable.deployment, splitting.CANARY: canary.deployment}
+    return splitting.spec_of(found.route, intent.compare, intent.weight, sides)
 
 
 def _patch(driver: Driver, isvc: Object, target: Target, intent: Intent) -> Object | None:

@@ -4,6 +4,7 @@ The official client's only home. Every call has a time limit: a server that hang
 hold the controller, and its lease, for ever.
 """
 
+import contextlib
 import json
 from typing import Any
 
@@ -95,6 +96,11 @@ class Cluster:
         """Raises ClusterError."""
         done: Object = self._call("POST", _path(kind, namespace), body=target)
         return done
+
+    def delete(self, kind: str, namespace: str, name: str) -> None:
+        """Nothing if it is gone already. Raises ClusterError."""
+        with contextlib.suppress(_Missing):
+            self._call("DELETE", _path(kind, namespace, name))
 
     def _call(self, method: str, path: str, query: Any = None, body: Object | None = None) -> Any:
         headers = {

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from predictor.controller import knative, standard
 from predictor.rollout.intents import Shape
 from predictor.rollout.seen import Service
-from predictor.rollout.spec import Target
+from predictor.rollout.spec import Spec, Target
 
 Object = dict[str, Any]
 
@@ -15,7 +15,7 @@ Object = dict[str, Any]
 class Driver(Protocol):
     """Reads an InferenceService, and makes merge patches of it; None: nothing to do (yet)."""
 
-    def trouble(self, isvc: Object) -> str: ...
+    def trouble(self, isvc: Object, spec: Spec) -> str: ...
 
     def read(
         self, isvc: Object, route: Object | None, deployments: Mapping[str, Object]

@@ -13,7 +13,7 @@ from typing import Any
 
 from predictor.rollout.intents import Shape
 from predictor.rollout.seen import Canary, Service
-from predictor.rollout.spec import GROUP, Target
+from predictor.rollout.spec import GROUP, Spec, Target
 
 Object = dict[str, Any]
 
@@ -22,8 +22,10 @@ CANARY = f"{GROUP}/canary"
 PERCENT = "canaryTrafficPercent"
 
 
-def trouble(isvc: Object) -> str:
-    """Why this InferenceService can have no canary; empty if it can."""
+def trouble(isvc: Object, spec: Spec) -> str:
+    """Why this InferenceService can have no such canary; empty if it can."""
+    if spec.compare is not None:
+        return "spec.compare: headers choose a version in Standard mode only"
     predictor = isvc["spec"].get("predictor", {})
     if "model" not in predictor:
         return "its predictor has no `model`, whose storageUri a rollout would change"

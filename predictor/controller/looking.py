@@ -1,10 +1,10 @@
 """What there is in the cluster for one rollout, and what the two versions are like."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from predictor.controller import standard
+from predictor.controller import splitting, standard
 from predictor.controller.cluster import Cluster, Object
 from predictor.controller.drivers import Driver, Side, driver_of, sides_of
 from predictor.controller.probing import Probe
@@ -20,21 +20,27 @@ from predictor.rollout.windows import Windows, windows
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An InferenceService, how its canaries work, and what there is of it; None: there is none."""
+    """An InferenceService, how its canaries work, and what there is of it; None: there is none.
+
+    route: KServe's, with the weights. split: ours, which chooses by headers.
+    """
 
     isvc: Object
     driver: Driver
     service: Service | None
     trouble: str
+    route: Object | None = None
+    split: Object | None = None
 
 
-def find(cluster: Cluster, namespace: str, name: str) -> Found | None:
+def find(cluster: Cluster, namespace: str, spec: Spec) -> Found | None:
     """Look at an InferenceService and what KServe made of it. Raises ClusterError."""
+    name = spec.inference_service
     isvc = cluster.get("InferenceService", namespace, name)
     if isvc is None or "deletionTimestamp" in isvc["metadata"]:
         return None
     driver = driver_of(isvc)
-    trouble = driver.trouble(isvc)
+    trouble = driver.trouble(isvc, spec)
     if "model" not in isvc["spec"].get("predictor", {}):
         return Found(isvc, driver, None, trouble)
     deployments = {
@@ -42,7 +48,9 @@ def find(cluster: Cluster, namespace: str, name: str) -> Found | None:
         for found in cluster.list("Deployment", namespace, f"{ISVC_LABEL}={name}")
     }
     route = cluster.get("HTTPRoute", namespace, name)
-    return Found(isvc, driver, driver.read(isvc, route, deployments), trouble)
+    split = cluster.get("HTTPRoute", namespace, splitting.route_name(name))
+    service = replace(driver.read(isvc, route, deployments), by_header=split is not None)
+    return Found(isvc, driver, service, trouble, route, split)
 
 
 def served_name(isvc: Object) -> str:

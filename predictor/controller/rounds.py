@@ -15,7 +15,7 @@ from predictor.controller.acting import Actor
 from predictor.controller.cluster import Cluster, ClusterError, Conflict, Object
 from predictor.controller.looking import Analyst, Found, action_of, find
 from predictor.controller.reporting import tell, write_status
-from predictor.rollout.decide import decide, is_due
+from predictor.rollout.decide import ENDING, decide, is_due
 from predictor.rollout.moves import move
 from predictor.rollout.seen import Seen
 from predictor.rollout.spec import ACTION, KIND, BadRollout, Spec, read_spec
@@ -92,17 +92,18 @@ class Rounds:
             if state.phase in TERMINAL or state.phase == "Pending":
                 self._write(resource, state, move(state, now, "Pending", str(error)))
             return
-        found = find(self.cluster, namespace, spec.inference_service)
+        found = find(self.cluster, namespace, spec)
         seen = self._seen(resource, spec, state, found, rival, now)
-        if state.phase == "Promoting" and found and found.service and not found.service.canary:
-            self._actor.follow(found, state)
+        is_over = state.phase in ENDING and found and found.service and not found.service.canary
+        if found and is_over:
+            self._actor.retire(found, state)
         decision = decide(spec, state, seen, now)
         resource = self._write(resource, state, decision.state)
         metrics.show(namespace, name, decision.state)
         if found is not None and state.phase == "Preparing" != decision.state.phase:
             self.analyst.prepared(found)
         if found is not None and not seen.trouble and self.may_act():
-            self._actor.act(found, spec.target, decision.intent)
+            self._actor.act(found, resource, spec.target, decision.intent)
         if ACTION in (resource["metadata"].get("annotations") or {}):
             done: Object = {"metadata": {"annotations": {ACTION: None}}}
             self.cluster.patch(KIND, namespace, name, done)

@@ -8,7 +8,7 @@ from typing import Any
 
 from predictor.rollout.intents import Shape
 from predictor.rollout.seen import Canary, Service
-from predictor.rollout.spec import Target
+from predictor.rollout.spec import Spec, Target
 
 Object = dict[str, Any]
 
@@ -21,8 +21,9 @@ def deployment_name(service: str, predictor: str) -> str:
     return f"{service}-{predictor}-predictor" if predictor else f"{service}-predictor"
 
 
-def trouble(isvc: Object) -> str:
-    """Why this InferenceService can have no canary; empty if it can."""
+def trouble(isvc: Object, spec: Spec) -> str:
+    """Why this InferenceService can have no such canary; empty if it can."""
+    del spec
     predictor = isvc["spec"].get("predictor", {})
     if "model" not in predictor:
         return "its predictor has no `model`: KServe makes canaries of models only"
@@ -143,6 +144,12 @@ def promote(isvc: Object) -> Object | None:
 
 def remove(isvc: Object) -> Object | None:
     return {"spec": {"canary": None}} if isvc["spec"].get("canary") else None
+
+
+def is_kserves(scaler: Object) -> bool:
+    """Whether KServe made it, of an InferenceService (classes `hpa` and `keda`)."""
+    owners = scaler["metadata"].get("ownerReferences") or []
+    return any(owner.get("kind") == "InferenceService" for owner in owners)
 
 
 def follow(scaler: Object, deployment: str) -> Object:

@@ -39,7 +39,7 @@ def decide(spec: Spec, state: State, seen: Seen, now: float) -> Decision:
         now: seconds since 1970.
     """
     after = advance(spec, state, seen, now)
-    return Decision(after, intent_of(after, seen, now))
+    return Decision(after, intent_of(spec, after, seen, now))
 
 
 def is_due(spec: Spec, state: State, service: Service, now: float) -> bool:

@@ -3,10 +3,11 @@
 Whoever takes over from a controller that died therefore does the same.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from predictor.rollout.seen import Canary, Seen, Service
+from predictor.rollout.spec import Compare, Spec
 from predictor.rollout.state import State
 
 # Seconds between the gateway's word that it has a route and the removal of what the old one names:
@@ -21,10 +22,14 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """There shall be a canary with this weight, percent, and at least so many pods."""
+    """There shall be a canary with this weight, percent, and at least so many pods.
+
+    compare: headers that choose a version, beside the weight; with any other intent none does.
+    """
 
     weight: int
     replicas: int
+    compare: Compare | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +50,22 @@ def wanted_pods(service: Service, weight: int) -> int:
     return max(1, ceil(service.ready * weight / 100))
 
 
-def intent_of(state: State, seen: Seen, now: float) -> Intent:
+def intent_of(spec: Spec, state: State, seen: Seen, now: float) -> Intent:
     """What to do for a state that has been written."""
     service = seen.service
     if service is None:
         return Keep()
     if state.phase in ("Preparing", "Progressing", "Paused", "Comparing"):
-        return _towards(state, service)
+        wanted = _towards(state, service)
+        return replace(wanted, compare=_by_header(spec, state, service))
     canary = service.canary
     if canary is None or canary.name != state.canary:
         return Keep()
     if state.phase == "Promoting":
-        return Promote() if _is_settled(state, canary, 100, now) else _towards(state, service)
+        is_over = _is_settled(state, service, canary, 100, now)
+        return Promote() if is_over else _towards(state, service)
     if state.phase == "RollingBack":
-        return Remove() if _is_settled(state, canary, 0, now) else Shape(0, 1)
+        return Remove() if _is_settled(state, service, canary, 0, now) else Shape(0, 1)
     return Keep()
 
 
@@ -73,8 +80,17 @@ def _towards(state: State, service: Service) -> Shape:
     return Shape(state.weight, replicas)
 
 
-def _is_settled(state: State, canary: Canary, weight: int, now: float) -> bool:
-    """Whether the gateway sends just this share, for a while by now."""
+def _by_header(spec: Spec, state: State, service: Service) -> Compare | None:
+    """Nobody is sent to a canary without pods; who has it keeps it while they come back."""
+    if state.phase == "Preparing" or state.forced or service.canary is None:
+        return None
+    return spec.compare if service.canary.ready or service.by_header else None
+
+
+def _is_settled(state: State, service: Service, canary: Canary, weight: int, now: float) -> bool:
+    """Whether the gateway sends just this share, for a while by now, whatever the headers."""
+    if service.by_header:
+        return False
     if canary.routed != weight or state.weight != weight or state.arrived is None:
         return False
     return now - state.arrived >= SETTLE_S

@@ -25,6 +25,7 @@ class Service:
     """An InferenceService. ready: pods of the stable predictor.
 
     settled: the gateway has taken over the routes as they are asked for.
+    by_header: there is a route of ours that chooses between the two by headers.
     """
 
     stable_name: str
@@ -33,6 +34,7 @@ class Service:
     ready: int
     canary: Canary | None
     settled: bool
+    by_header: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ Action = Literal["resume", "promote", "abort", "retry"]
 ACTIONS: tuple[Action, ...] = ("resume", "promote", "abort", "retry")
 
 DURATION = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
+# RFC 9110's token, as the Gateway API allows it.
+HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}", re.ASCII)
 LONGEST_S = 30 * 86400.0
 
 
@@ -145,6 +147,17 @@ class Shadow(_Part, frozen=True):
     min_texts: int = 50
 
 
+class Compare(_Part, frozen=True):
+    """Who gets which version while there are two; who has none of these headers goes by weight.
+
+    version_header: its value, `canary` or `stable`, chooses. user_header: its value, the end of
+    which is hexadecimal, belongs to one user, who always gets the same version.
+    """
+
+    version_header: str = ""
+    user_header: str = ""
+
+
 class Spec(_Part, frozen=True):
     """See the CRD for the words of each field.
 
@@ -156,6 +169,7 @@ class Spec(_Part, frozen=True):
     target: Target
     vectors: Literal["Same", "Changed"] = "Same"
     strategy: Literal["Promote", "Compare"] = "Promote"
+    compare: Compare | None = None
     steps: tuple[Step, ...] = DEFAULT_STEPS
     analysis: Analysis = Analysis()
     limits: Limits = Limits()
@@ -195,6 +209,8 @@ def _check(spec: Spec) -> None:
         raise BadRollout(f"spec.steps: weights {weights} must rise")
     if spec.strategy == "Compare" and weights[-1] == 100:
         raise BadRollout("spec.strategy Compare: the last step's weight must be below 100")
+    if spec.compare is not None:
+        _check_compare(spec.compare, spec.strategy)
     if not spec.target.name or not spec.target.storage_uri:
         raise BadRollout("spec.target: name and storageUri are required")
     analysis, limits = spec.analysis, spec.limits
@@ -208,6 +224,19 @@ def _check(spec: Spec) -> None:
     for duration in durations:
         seconds(duration)
     _check_figures(spec)
+
+
+def _check_compare(compare: Compare, strategy: str) -> None:
+    if strategy != "Compare":
+        raise BadRollout("spec.compare: only with strategy Compare")
+    names = [name for name in (compare.version_header, compare.user_header) if name]
+    if not names:
+        raise BadRollout("spec.compare: versionHeader, userHeader or both are required")
+    for name in names:
+        if not HEADER.fullmatch(name):
+            raise BadRollout(f"spec.compare: {name[:80]!r} is no name of a header")
+    if len({name.lower() for name in names}) < len(names):
+        raise BadRollout("spec.compare: versionHeader and userHeader must be two headers")
 
 
 def _check_figures(spec: Spec) -> None:

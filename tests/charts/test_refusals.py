@@ -9,6 +9,8 @@ KNATIVE = "deploymentMode=Knative"
 REDIS = "cache.redis.deploy.enabled=true"
 CONTROLLER = "rollout.mode=controller"
 COMPARE = "rollout.strategy=Compare"
+TWO = (COMPARE, "rollout.steps[0].weight=9")
+BY_USER = "rollout.compare.userHeader=X-User"
 ROLLOUT = "rollout.enabled=true"
 
 # What is set, and a part of the sentence that is read.
@@ -51,6 +53,10 @@ TEMPLATES: dict[tuple[str, ...], str] = {
     (CONTROLLER, "rollout.steps[0].weight=5", "rollout.steps[1].weight=5"): (
         "rollout.steps: the weights must rise, and 5 comes after 5"
     ),
+    (CONTROLLER, BY_USER): "set rollout.strategy=Compare",
+    (CONTROLLER, *TWO, BY_USER, KNATIVE): "headers choose a version in Standard mode only",
+    (CONTROLLER, *TWO, BY_USER, "rollout.compare.versionHeader=x-User"): "must be two headers",
+    (CONTROLLER, *TWO, "rollout.compare.userHeader=x user"): "/rollout/compare/userHeader",
     (CONTROLLER, COMPARE): "the last of rollout.steps must have a weight below 100",
     (
         CONTROLLER,

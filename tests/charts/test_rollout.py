@@ -11,11 +11,11 @@ RIGHTS: dict[str, set[str]] = {
     "embeddingrollouts.predictor.dev": {"get", "list", "patch"},
     "embeddingrollouts.predictor.dev/status": {"patch"},
     "inferenceservices.serving.kserve.io": {"get", "patch"},
-    "httproutes.gateway.networking.k8s.io": {"get"},
+    "httproutes.gateway.networking.k8s.io": {"get", "create", "patch", "delete"},
     "deployments.apps": {"get", "list"},
     "deployments.apps/scale": {"patch"},
-    "horizontalpodautoscalers.autoscaling": {"list", "patch"},
-    "scaledobjects.keda.sh": {"list", "patch"},
+    "horizontalpodautoscalers.autoscaling": {"list", "patch", "delete"},
+    "scaledobjects.keda.sh": {"list", "patch", "delete"},
     "events": {"create"},
 }
 

@@ -51,6 +51,10 @@ def hold(duration: str) -> Change:
     return lambda spec: spec.update(steps=[{"weight": 5, "hold": duration}])
 
 
+def by_header(**given: str) -> Change:
+    return lambda spec: spec.update(strategy="Compare", steps=[{"weight": 9}], compare=given)
+
+
 # What breaks it, and the words that kubectl shows.
 BROKEN: dict[str, tuple[Change, str]] = {
     # Rules of CEL.
@@ -60,6 +64,16 @@ BROKEN: dict[str, tuple[Change, str]] = {
         lambda s: s.update(strategy="Compare"),
         "strategy Compare keeps both versions: the last step's weight must be below 100",
     ),
+    "compare by headers without two": (
+        lambda s: s.update(compare={"userHeader": "x-user"}),
+        "compare is for strategy Compare",
+    ),
+    "compare by nothing": (by_header(), "compare needs versionHeader, userHeader or both"),
+    "compare by one header twice": (
+        by_header(versionHeader="X-A", userHeader="x-a"),
+        "versionHeader and userHeader must be two headers",
+    ),
+    "compare by no header": (by_header(userHeader="x user"), "should match"),
     "names too long": (
         lambda s: s.update(inferenceService="e" * 46),
         "KServe's label isvc.NAME-TARGET-predictor would be longer than 63",
@@ -136,6 +150,7 @@ def test_what_cannot_be_done_is_refused(api_server: ApiServer, case: str) -> Non
         steps(100), steps(0, 1, 100), steps(*range(20)), hold("0s"), hold("720h"), hold("1h30m"),
         analysis(interval="1s"), limits(error={"after": "0s", "then": "RollBack"}),
         lambda s: s.update(strategy="Compare", steps=[{"weight": 99}], vectors="Changed"),
+        by_header(userHeader="X-User-Id"), by_header(userHeader="x-user", versionHeader="x-v"),
         lambda s: s.update(inferenceService="e" * 45), lambda s: s.update(shadow={}, paused=True),
         target(image="registry.example.com/predictor@sha256:" + "0" * 64),
     ],

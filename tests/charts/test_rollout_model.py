@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from predictor.controller.splitting import route_name
 from tests.charts import helm
 
 CONTROLLER = "rollout.mode=controller"
@@ -49,6 +50,26 @@ def test_what_a_person_says_with_kubectl_is_not_rendered() -> None:
     assert "shadow" not in rollout()
     asked = rollout("rollout.shadow.enabled=true", "access.adminTokenSecret.name=admin")
     assert asked["shadow"] == {"share": 0.05, "hold": "2m", "minTexts": 50}
+
+
+def test_headers_choose_a_version_only_if_wished() -> None:
+    assert "compare" not in rollout("rollout.strategy=Compare", "rollout.steps[0].weight=9")
+    sets = ("rollout.strategy=Compare", "rollout.steps[0].weight=9")
+    asked = rollout(*sets, "rollout.compare.userHeader=X-User-Id")
+    assert asked["compare"] == {"versionHeader": "", "userHeader": "X-User-Id"}
+
+
+@pytest.mark.parametrize("kind", ["BackendTrafficPolicy", "SecurityPolicy"])
+def test_no_header_leads_round_the_gateways_policies(kind: str) -> None:
+    sets = (
+        *(CONTROLLER, "rollout.strategy=Compare", "rollout.steps[0].weight=9"),
+        *("gateway.enabled=true", "gateway.apiKeys.enabled=true"),
+        *("gateway.apiKeys.secretName=keys", "rollout.compare.userHeader=X-User-Id"),
+    )
+    policy = helm.only(helm.template(helm.MODEL, *sets), kind)
+    service = helm.only(helm.template(helm.MODEL, *sets), "InferenceService")["metadata"]["name"]
+    names = [target["name"] for target in policy["spec"]["targetRefs"]]
+    assert route_name(service) in names
 
 
 def test_large_numbers_stay_whole() -> None:

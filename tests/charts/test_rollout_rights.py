@@ -81,9 +81,9 @@ def test_elsewhere_it_has_the_rights_of_its_scope(api_server: ApiServer, scope: 
     [
         ("get", "secrets"), ("list", "pods"), ("create", "pods"), ("delete", "inferenceservices"),
         ("create", "inferenceservices"), ("patch", "inferenceservices", "--subresource=status"),
-        ("patch", "deployments"), ("delete", "deployments"), ("patch", "httproutes"),
+        ("patch", "deployments"), ("delete", "deployments"), ("list", "httproutes"),
         ("create", "embeddingrollouts"), ("delete", "embeddingrollouts"),
-        ("get", "servingruntimes"), ("delete", "horizontalpodautoscalers"), ("list", "leases"),
+        ("get", "servingruntimes"), ("create", "horizontalpodautoscalers"), ("list", "leases"),
         ("update", "leases/another"), ("get", "leases/another"), ("delete", f"leases/{LEASE}"),
         ("create", "clusterrolebindings"), ("impersonate", "users"),
     ],

@@ -93,7 +93,7 @@ def cluster(
 ) -> Iterator[Api]:
     """Everything a model is installed on."""
     release.claim(api, NAMESPACE, models)
-    release.install_runtime(tmp_path_factory.mktemp("runtime"), PROMETHEUS)
+    release.install_runtime(api, tmp_path_factory.mktemp("runtime"), PROMETHEUS)
     yield api
     release.uninstall_runtime()
     release.unclaim(api, NAMESPACE)

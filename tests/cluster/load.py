@@ -5,6 +5,7 @@ import http.client
 import json
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -36,6 +37,7 @@ class Load:
     Attributes:
         unique: every text differs, so that no cache answers; else always the same.
         words: of a text.
+        headers: more of them.
     """
 
     address: str
@@ -46,6 +48,7 @@ class Load:
     unique: bool = False
     words: int = 8
     texts: int = 1
+    headers: Mapping[str, str] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -90,7 +93,7 @@ class Load:
         body = json.dumps({"model": self.model, "input": texts})
         begun = time.monotonic()
         try:
-            headers = {"Host": self.host, "Content-Type": "application/json"}
+            headers = {"Host": self.host, "Content-Type": "application/json", **self.headers}
             connection.request("POST", "/v1/embeddings", body, headers)
             answer = connection.getresponse()
             told = answer.read()

@@ -17,6 +17,8 @@ RUNTIME = "predictor"
 # The rollout controller's namespace and name.
 CONTROLLERS, CONTROLLER = "predictor", "predictor-embedding-runtime-rollout"
 CLAIM = "models"
+# Of the servers' admin routes, in a Secret of this name, which the controller has too.
+ADMIN, TOKEN = "admin", "only-on-this-cluster"
 # Little of the node, so that three pods fit, and enough to start fast.
 RESOURCES = {
     "requests": {"cpu": "150m", "memory": "400Mi"},
@@ -29,7 +31,7 @@ def helm(*arguments: str | Path, timeout_s: float = 300.0) -> str:
     return kit.run(HELM, *arguments, timeout_s=timeout_s)
 
 
-def install_runtime(folder: Path, prometheus: str) -> None:
+def install_runtime(api: Api, folder: Path, prometheus: str) -> None:
     """Once a cluster: the ServingRuntime for CPUs, rules, dashboards, and the rollout controller.
 
     Args:
@@ -42,19 +44,29 @@ def install_runtime(folder: Path, prometheus: str) -> None:
         "rollout": {
             "enabled": True,
             "prometheus": {"address": prometheus},
+            "adminTokenSecret": {"name": ADMIN},
             "serviceMonitor": {"enabled": True, "interval": "2s", "scrapeTimeout": "2s"},
             "resources": {"requests": {"cpu": "20m", "memory": "128Mi"}},
         },
     }
+    api.ensure({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": CONTROLLERS}})
+    api.ensure(secret(ADMIN, CONTROLLERS, token=TOKEN))
     write(folder / "runtime.yaml", values)
     helm(
-        "upgrade", "--install", RUNTIME, CHARTS / "embedding-runtime", "--namespace", "predictor",
-        "--create-namespace", "--values", folder / "runtime.yaml",
+        "upgrade", "--install", RUNTIME, CHARTS / "embedding-runtime", "--namespace", CONTROLLERS,
+        "--values", folder / "runtime.yaml",
     )  # fmt: skip
 
 
 def uninstall_runtime() -> None:
-    helm("uninstall", RUNTIME, "--namespace", "predictor")
+    helm("uninstall", RUNTIME, "--namespace", CONTROLLERS)
+
+
+def secret(name: str, namespace: str, **content: str) -> Object:
+    return {
+        "apiVersion": "v1", "kind": "Secret", "stringData": content,
+        "metadata": {"name": name, "namespace": namespace},
+    }  # fmt: skip
 
 
 def write(path: Path, values: Object) -> Path:
@@ -65,6 +77,7 @@ def write(path: Path, values: Object) -> Path:
 def claim(api: Api, namespace: str, models: Path) -> None:
     """A namespace with the models on a PersistentVolume, as pvc://models."""
     api.ensure({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    api.ensure(secret(ADMIN, namespace, token=TOKEN))
     volume = f"{namespace}-{CLAIM}"
     size = {"storage": "1Gi"}
     api.ensure({

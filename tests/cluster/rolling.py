@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.cluster import kit as kits
 from tests.cluster.api import Api, Object, wait_for
+from tests.cluster.conftest import NAMESPACE
 from tests.cluster.release import CONTROLLER, Release
 
 # Holds of seconds instead of minutes; everything else as it comes, but for the looks that follow
@@ -24,6 +25,7 @@ STEPS = [{"weight": weight, "hold": "15s"} for weight in (10, 50, 100)]
 def controlled(api: Api, namespace: str, folder: Path, values: Object, **changed: Any) -> Release:
     """A release that hands its versions to the controller."""
     rollout = {"mode": "controller", "steps": STEPS, "analysis": ANALYSIS}
+    rollout |= changed.pop("rollout", {})
     return Release(api, "minilm", namespace, folder, values | {"rollout": rollout} | changed)
 
 
@@ -34,6 +36,11 @@ def wanted(release: Release, uri: str, name: str, image: Object | None = None) -
     if image is not None:
         changed["image"] = release.values["image"] | image
     release.upgrade(**changed)
+
+
+def kubectl(*words: str) -> str:
+    """As a person would say it."""
+    return kits.run(kits.TOOLS / "kubectl", "--namespace", NAMESPACE, *words)
 
 
 def status(release: Release) -> Object:

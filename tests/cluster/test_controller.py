@@ -17,6 +17,7 @@ from tests.cluster.rolling import (
     ended,
     events,
     faulty_image,
+    kubectl,
     leader,
     shares,
     status,
@@ -56,11 +57,6 @@ def rolled(
 
 def has_weight(release: Release, weight: int) -> bool:
     return bool(status(release).get("weight") == weight)
-
-
-def kubectl(*words: str) -> str:
-    """What a person would see."""
-    return kits.run(kits.TOOLS / "kubectl", "--namespace", NAMESPACE, *words)
 
 
 def stable(release: Release) -> Object:

@@ -9,6 +9,7 @@ import pytest
 from tests.cluster import kit as kits
 from tests.cluster import metrics
 from tests.cluster.api import Api, wait_for
+from tests.cluster.grpc_client import infer, vector_of
 from tests.cluster.load import Load
 from tests.cluster.prometheus import Prometheus
 from tests.cluster.release import CHARTS, CONTROLLERS, Release, condition, helm, restarts
@@ -97,27 +98,10 @@ def test_v2_over_grpc(
 ) -> None:
     """Through the Service, and through the gateway by the route's rule for gRPC."""
     text, vector = expected
-    answer = ask_grpc(f"{gateway}:80", model.host, text) if way == "gateway" else ask_grpc(
-        f"{url.removeprefix('http://')}:8081", None, text
+    address, host = (f"{gateway}:80", model.host) if way == "gateway" else (
+        f"{url.removeprefix('http://')}:8081", None
     )  # fmt: skip
-    assert same(answer, vector)
-
-
-def ask_grpc(address: str, host: str | None, text: str) -> list[float]:
-    import grpc
-    from tritonclient.grpc import service_pb2, service_pb2_grpc
-
-    options = [] if host is None else [("grpc.default_authority", host)]
-    with grpc.insecure_channel(address, options) as channel:
-        request = service_pb2.ModelInferRequest(model_name="minilm")
-        tensor = request.inputs.add(name="text", datatype="BYTES", shape=[1])
-        tensor.contents.bytes_contents.append(text.encode())
-        reply = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=20)
-    (output,) = reply.outputs
-    floats: list[float] = np.frombuffer(reply.raw_output_contents[0], "<f4").tolist() if (
-        reply.raw_output_contents
-    ) else list(output.contents.fp32_contents)  # fmt: skip
-    return floats
+    assert same(vector_of(infer(address, host, text)), vector)
 
 
 def test_helm_test_passes_with_the_known_vector(

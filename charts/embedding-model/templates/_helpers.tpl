@@ -89,4 +89,8 @@ seccompProfile: {type: RuntimeDefault}
 {{- $name := include "embedding-model.fullname" . -}}
 - {group: gateway.networking.k8s.io, kind: HTTPRoute, name: {{ $name }}}
 - {group: gateway.networking.k8s.io, kind: HTTPRoute, name: {{ $name }}-predictor}
+{{- if include "embedding-model.byHeader" . }}
+# The rollout controller's, while two versions are compared: no way round a policy.
+- {group: gateway.networking.k8s.io, kind: HTTPRoute, name: {{ $name }}-compare}
+{{- end }}
 {{- end }}

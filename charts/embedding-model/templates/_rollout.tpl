@@ -47,6 +47,17 @@ until the InferenceService is there: then it is the controller's, and stays as i
 {{- if and (eq .Values.rollout.strategy "Compare") (eq $before 100) }}
 {{- fail "rollout.strategy=Compare keeps both versions: the last of rollout.steps must have a weight below 100" }}
 {{- end }}
+{{- if include "embedding-model.byHeader" . }}
+{{- if ne .Values.rollout.strategy "Compare" }}
+{{- fail "rollout.compare: headers choose a version while two are compared; set rollout.strategy=Compare" }}
+{{- end }}
+{{- if eq .Values.deploymentMode "Knative" }}
+{{- fail "rollout.compare: headers choose a version in Standard mode only" }}
+{{- end }}
+{{- if eq (lower .Values.rollout.compare.versionHeader) (lower .Values.rollout.compare.userHeader) }}
+{{- fail "rollout.compare: versionHeader and userHeader must be two headers" }}
+{{- end }}
+{{- end }}
 {{- if and .Values.rollout.shadow.enabled (not .Values.access.adminTokenSecret.name) }}
 {{- fail "rollout.shadow.enabled: the controller tells the pods by their admin routes, so set access.adminTokenSecret, and rollout.adminTokenSecret of chart embedding-runtime to the same token" }}
 {{- end }}
@@ -54,6 +65,12 @@ until the InferenceService is there: then it is the controller's, and stays as i
 {{- if and $policy.enabled $policy.ingressFrom (not $policy.controllerFrom) }}
 {{- fail "networkPolicy.ingressFrom keeps the rollout controller out, which compares vectors: name it in networkPolicy.controllerFrom" }}
 {{- end }}
+{{- end }}
+
+{{/* Not empty if headers choose a version. */}}
+{{- define "embedding-model.byHeader" -}}
+{{- $rollout := .Values.rollout -}}
+{{- if and (eq $rollout.mode "controller") (or $rollout.compare.versionHeader $rollout.compare.userHeader) }}true{{ end }}
 {{- end }}
 
 {{/* What only the cluster knows. */}}

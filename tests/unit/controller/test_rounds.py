@@ -313,6 +313,34 @@ def test_autoscalers_follow_the_new_name() -> None:
         assert found["kind"] == "Deployment"
 
 
+@pytest.mark.parametrize("kind", ["HorizontalPodAutoscaler", "ScaledObject"])
+@pytest.mark.parametrize(
+    ("opinions", "gone", "left"),
+    [
+        (Opinions(), "minilm-predictor", "minilm-v2-predictor"),
+        (bad_from(25), "minilm-v2-predictor", "minilm-predictor"),
+    ],
+    ids=["promoted", "rolled back"],
+)
+def test_kserves_own_autoscaler_of_what_is_gone_goes_too(
+    kind: str, opinions: Opinions, gone: str, left: str
+) -> None:
+    world = begun("Standard")
+    owner = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "name": "minilm",
+    }
+    for name in (gone, left, "other-predictor"):
+        target = {"scaleTargetRef": {"kind": "Deployment", "name": name}}
+        metadata = {"name": name, "ownerReferences": [owner]}
+        world.put({"kind": kind, "metadata": metadata, "spec": target})
+    play(world, opinions)
+    found = {name: o["spec"] for (of, _, name), o in world.objects.items() if of == kind}
+    assert set(found) == {left, "other-predictor"}
+    assert found[left]["scaleTargetRef"]["name"] == left
+
+
 def test_every_move_is_an_event_with_its_reason() -> None:
     world = begun("Standard")
     state = play(world, bad_from(25))

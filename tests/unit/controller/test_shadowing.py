@@ -184,7 +184,7 @@ def test_whoever_leaves_that_phase_ends_it() -> None:
     world, pods = begun(), Pods()
     telling = analyst(world, pods)
     look(world, telling.shadowing)
-    found = find(cast(Cluster, world), NAMESPACE, "minilm")
+    found = find(cast(Cluster, world), NAMESPACE, read_spec(rollout()))
     telling.prepared(found)
     telling.prepared(found)
     assert [method for method, _ in pods.calls] == ["PUT"] * 3 + ["DELETE"] * 3

@@ -14,6 +14,7 @@ from predictor.controller.standard import ISVC_LABEL, deployment_name
 Object = dict[str, Any]
 Key = tuple[str, str, str]
 NAMESPACE = "search"
+PATH = {"type": "RegularExpression", "value": "^/.*$"}
 
 
 class Died(BaseException):
@@ -102,6 +103,12 @@ class World:
         made["metadata"]["namespace"] = namespace
         return self.put(made | {"kind": kind})
 
+    def delete(self, kind: str, namespace: str, name: str) -> None:
+        self.trouble("delete", kind)
+        self._die(f"delete {kind}", False)
+        self.objects.pop((kind, namespace, name), None)
+        self._die(f"delete {kind}", True)
+
     def _die(self, write: str, is_done: bool) -> None:
         if not is_done:
             self.writes.append(write)
@@ -183,7 +190,7 @@ class World:
         self.put({
             "kind": "HTTPRoute",
             "metadata": {"name": name},
-            "spec": {"rules": [{"backendRefs": backends}]},
+            "spec": {"rules": [{"matches": [{"path": PATH}], "backendRefs": backends}]},
             "status": {"parents": [{"conditions": conditions}]},
         })  # fmt: skip
 

@@ -91,6 +91,9 @@ def test_the_targets_key_is_all_that_makes_it_another() -> None:
     assert len({target.key, *(one.key for one in others)}) == 4
 
 
+BOTH = {"strategy": "Compare", "steps": [{"weight": 20}]}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -102,6 +105,13 @@ def test_the_targets_key_is_all_that_makes_it_another() -> None:
         ({"steps": [{"weight": 2.5}]}, "Expected `int`"),
         ({"steps": [{"weight": 5, "hold": "soon"}]}, "duration 'soon'"),
         ({"strategy": "Compare"}, "must be below 100"),
+        ({"compare": {"userHeader": "x-user"}}, "spec.compare: only with strategy Compare"),
+        (BOTH | {"compare": {}}, "versionHeader, userHeader or both are required"),
+        (BOTH | {"compare": {"userHeader": "x user"}}, "'x user' is no name of a header"),
+        (
+            BOTH | {"compare": {"userHeader": "X-A", "versionHeader": "x-a"}},
+            "versionHeader and userHeader must be two headers",
+        ),
         ({"strategy": "Hope"}, "Invalid enum value 'Hope'"),
         ({"target": {"storageUri": "", "name": "v2"}}, "name and storageUri are required"),
         ({"target": {"storageUri": "a"}}, "missing required field `name`"),
