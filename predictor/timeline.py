@@ -5,15 +5,15 @@ not know of it, and a row that another request is waiting for is on the account 
 """
 
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
+
+from msgspec import Struct, field
 
 STAGES = ("decode", "tokenize", "cache", "queue", "run", "encode")
 
 
-@dataclass(slots=True)
-class Timeline:
+class Timeline(Struct):
     """Seconds by stage, in the order in which they happen; 0.0: this one did not.
 
     started: `time.perf_counter` when the whole body was there.

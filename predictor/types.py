@@ -1,12 +1,12 @@
 """The one request type that every protocol decodes to, and what comes back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct, field
 
 FloatRows = npt.NDArray[np.float32]
 IntIds = npt.NDArray[np.int32]
@@ -44,8 +44,7 @@ class Pooling(StrEnum):
     MEAN_SQRT_LEN = "mean_sqrt_len_tokens"
 
 
-@dataclass(slots=True)
-class EmbedRequest:
+class EmbedRequest(Struct):
     """A decoded request. `None` means: as the model or the server is configured.
 
     input_type: Cohere's name of what the texts are for; mapped to one of the model's prompts.
@@ -71,8 +70,7 @@ class EmbedRequest:
     spend: Callable[[int], None] | None = None
 
 
-@dataclass(slots=True)
-class Tokens:
+class Tokens(Struct):
     """Token ids of one request, ready to run.
 
     ids: one list a row, special tokens included, at most the model's maximum length each.
@@ -87,8 +85,7 @@ class Tokens:
         return sum(map(len, self.ids))
 
 
-@dataclass(slots=True)
-class EmbedResult:
+class EmbedResult(Struct):
     """vectors: float32 `[N, dim]`, cut and normalised; quantized: the same rows in other types."""
 
     vectors: FloatRows

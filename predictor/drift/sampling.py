@@ -12,14 +12,16 @@ class Sampler:
     """Takes about `target` rows a window, each with the same chance; the generator is given.
 
     The chance comes from how many rows the window before had. Where traffic grows within a window
-    the chance is halved with every further `target` rows taken, so that cost stays bounded.
+    the chance is halved with every further `target` rows taken, so that cost stays bounded. The
+    first window knows nothing of the traffic and halves it at an eighth of that: a server that has
+    just started has better things to do.
     """
 
     def __init__(self, generator: np.random.Generator, target: int) -> None:
         self._generator, self._target = generator, target
         self.rate = 1.0
         self._seen = self._taken = 0
-        self._halve_at = target
+        self._step = self._halve_at = max(1, target // 8)
         self._skip = 0
 
     def take(self, count: int) -> Sequence[int]:
@@ -32,7 +34,7 @@ class Sampler:
         self._taken += len(picks)
         if self._taken >= self._halve_at:
             self.rate /= 2
-            self._halve_at += self._target
+            self._halve_at += self._step
         return picks
 
     def _pick(self, count: int) -> Sequence[int]:
@@ -57,4 +59,4 @@ class Sampler:
         """Set the chance by the traffic of the window that ends."""
         self.rate = min(1.0, self._target / max(1, self._seen))
         self._seen = self._taken = 0
-        self._halve_at = self._target
+        self._step = self._halve_at = self._target

@@ -60,11 +60,12 @@ def shares(texts: Sequence[str]) -> npt.NDArray[np.float32]:
 
     An empty text has a row of zeros.
     """
-    result = np.zeros((len(texts), len(SCRIPTS)), np.float32)
-    for row, text in zip(result, texts, strict=True):
-        begins = text[:CHARACTERS]
-        if begins:
-            points = np.frombuffer(begins.encode("utf-32-le", "surrogatepass"), np.uint32)
-            counts = np.bincount(TABLE[points], minlength=len(SCRIPTS))
-            np.divide(counts, len(points), out=row, casting="same_kind")
+    begins = [text[:CHARACTERS] for text in texts]
+    lengths = np.array([len(begin) for begin in begins], np.int64)
+    points = np.frombuffer("".join(begins).encode("utf-32-le", "surrogatepass"), np.uint32)
+    places = np.repeat(np.arange(len(texts)) * len(SCRIPTS), lengths) + TABLE[points]
+    counts = np.bincount(places, minlength=len(texts) * len(SCRIPTS))
+    result: npt.NDArray[np.float32] = (
+        counts.reshape(len(texts), len(SCRIPTS)) / np.maximum(lengths, 1)[:, None]
+    ).astype(np.float32)
     return result

@@ -45,6 +45,6 @@ def finish(rows: FloatRows, dimensions: int | None, normalize: bool) -> FloatRow
         rows = rows[:, :dimensions]
     if not normalize:
         return np.ascontiguousarray(rows)
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    norms = np.sqrt(np.vecdot(rows, rows))
     unit: FloatRows = rows / np.maximum(norms, SMALLEST_NORM)[:, None]
     return unit

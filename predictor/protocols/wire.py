@@ -1,7 +1,7 @@
 """What all wire formats share: strict JSON in, fast JSON out, and the shape of both results."""
 
 import binascii
-from dataclasses import dataclass
+import sys
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -14,6 +14,9 @@ from predictor.types import EmbedRequest, Inputs
 Options = TypeVar("Options")
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 
+# Of a dtype: little-endian, of single bytes, and the machine's own where that is the same.
+_LITTLE = "<|=" if sys.byteorder == "little" else "<|"
+
 JSON = "application/json"
 BINARY = "application/octet-stream"
 
@@ -21,16 +24,14 @@ BINARY = "application/octet-stream"
 RawInputs = str | list[str | int | list[int]]
 
 
-@dataclass(slots=True)
-class Decoded(Generic[Options]):
+class Decoded(msgspec.Struct, Generic[Options]):
     """A request, and what its answer needs to know of how it was asked."""
 
     request: EmbedRequest
     options: Options
 
 
-@dataclass(slots=True)
-class Encoded:
+class Encoded(msgspec.Struct):
     """An answer's body. headers: extra header names (lower case) and values."""
 
     body: bytes
@@ -96,5 +97,6 @@ _KINDS = {str: "texts", int: "token ids", list: "lists of token ids"}
 
 def base64_rows(rows: npt.NDArray[Any]) -> list[str]:
     """Each row's little-endian bytes in base64."""
-    little = rows.astype(rows.dtype.newbyteorder("<"), copy=False)
+    kind = rows.dtype
+    little = rows if kind.byteorder in _LITTLE else rows.astype(kind.newbyteorder("<"))
     return [binascii.b2a_base64(row.tobytes(), newline=False).decode() for row in little]

@@ -54,6 +54,14 @@ class Watched:
         except Exception:
             self.fail("observing the traffic")
 
+    def settle(self) -> None:
+        """See `Monitor.settle`; never raises. Called often, so that no text is held for long."""
+        if not self.broken:
+            try:
+                self.monitor.settle()
+            except Exception:
+                self.fail("looking at the traffic")
+
     def fail(self, doing: str) -> None:
         """Log the error being handled, and stop."""
         self.broken = True
@@ -122,6 +130,7 @@ class DriftWatch:
     async def _look(self, watched: Watched) -> None:
         """End the open window if it is time; whatever happens is a count and a line."""
         monitor, now = watched.monitor, time.monotonic()
+        watched.settle()
         if watched.broken or not monitor.due(now):
             return
         learning = monitor.reference is None

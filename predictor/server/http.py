@@ -30,8 +30,8 @@ Send = Callable[[Message], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 HeaderLines = tuple[tuple[bytes, bytes], ...]
 
-# A request that takes longer than this is watched for its client going away, seconds. Shorter ones
-# are not worth the task.
+# A request that takes longer than once or twice this is watched for its client going away, seconds.
+# Shorter ones are not worth the task.
 WATCH_AFTER_S = 0.025
 
 
@@ -101,19 +101,22 @@ class Request:
 
 
 class Watch:
-    """Cancels the running task when its client leaves, once the request has taken a while."""
+    """Cancels a request's task when its client leaves, once the request has taken a while.
 
-    __slots__ = ("_handle", "_request", "_task", "_watcher", "left")
+    Made by `Watches`. left: the client has.
+    """
+
+    __slots__ = ("_request", "_task", "_watcher", "left", "seen")
 
     def __init__(self, request: Request) -> None:
-        self.left = False
+        self.left = self.seen = False
         self._request = request
         self._task = asyncio.current_task()
         self._watcher: asyncio.Task[None] | None = None
-        self._handle = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin)
 
-    def _begin(self) -> None:
-        self._watcher = asyncio.get_running_loop().create_task(self._wait())
+    def begin(self) -> None:
+        if self._watcher is None:
+            self._watcher = asyncio.get_running_loop().create_task(self._wait())
 
     async def _wait(self) -> None:
         await self._request.gone()
@@ -122,9 +125,41 @@ class Watch:
             self._task.cancel()
 
     def end(self) -> None:
-        self._handle.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
+
+
+class Watches:
+    """Those of one event loop: one timer for all, for most requests end long before it."""
+
+    def __init__(self) -> None:
+        self._running: set[Watch] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, request: Request) -> Watch:
+        """To be called in the request's task, and `end` at its end."""
+        watch = Watch(request)
+        self._running.add(watch)
+        if self._timer is None:
+            self._set_timer()
+        return watch
+
+    def end(self, watch: Watch) -> None:
+        self._running.discard(watch)
+        watch.end()
+
+    def _set_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._look)
+
+    def _look(self) -> None:
+        """Whoever was here at the look before has taken that long."""
+        self._timer = None
+        for watch in self._running:
+            if watch.seen:
+                watch.begin()
+            watch.seen = True
+        if self._running:
+            self._set_timer()
 
 
 async def refuse(

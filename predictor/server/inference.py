@@ -8,8 +8,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from predictor.access import Caller, Guard
 from predictor.errors import (
@@ -38,8 +39,7 @@ Decode = Callable[[], Decoded[Any]]
 Encode = Callable[[Any, EmbedResult], Encoded]
 
 
-@dataclass(slots=True, frozen=True)
-class Call:
+class Call(Struct, frozen=True):
     """How one request is decoded and encoded.
 
     request_id: from `X-Request-Id` or `traceparent`, else made here.
@@ -65,8 +65,7 @@ class Call:
     tracestate: str | None = None
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct):
     """headers: what the caller's API key has left, as OpenAI's `x-ratelimit-*`."""
 
     encoded: Encoded
@@ -74,8 +73,7 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct):
     """How far a request came; None: not so far."""
 
     model: EmbeddingModel | None

@@ -5,8 +5,9 @@ import contextlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from predictor import scheduling
 from predictor.batcher import Batcher
@@ -36,8 +37,7 @@ PROMPT_NAMES = {
 }
 
 
-@dataclass(slots=True)
-class Prepared:
+class Prepared(Struct):
     """A request after preprocess; with `rows` (un-normalised vectors) after predict."""
 
     request: EmbedRequest

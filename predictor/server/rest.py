@@ -30,6 +30,7 @@ from predictor.server.http import (
     Scope,
     Send,
     Watch,
+    Watches,
     refuse,
 )
 from predictor.server.inference import Answer, Call, Encode, Inference, internal_error
@@ -62,6 +63,7 @@ class Rest:
         self._inference, self._kserve, self._admin = inference, kserve_app, admin
         self._settings = settings
         self._limit = settings.request.max_body_bytes
+        self._watches = Watches()
         self._exposition = Exposition(REGISTRY)
         openai_call = partial(self._infer, "openai")
         self._posts: dict[str, Handler] = {
@@ -181,11 +183,12 @@ class Rest:
         request_id = request_id_of(request.header(b"x-request-id"), request.header(b"traceparent"))
         watch: Watch | None = None
         try:
-            self._inference.caller(request.credential)  # nobody unknown may send a body
+            credential = request.credential
+            self._inference.caller(credential)  # nobody unknown may send a body
             body = await request.body(self._limit)
-            watch = Watch(request)
+            watch = self._watches.begin(request)
             answer = await self._inference.answer(
-                self._call(protocol, request, body, (request_id, model, version))
+                self._call(protocol, request, body, credential, (request_id, model, version))
             )
         except ClientGone:
             return
@@ -202,11 +205,16 @@ class Rest:
             raise
         finally:
             if watch is not None:
-                watch.end()
+                self._watches.end(watch)
         await request.respond(200, answer.encoded, _result_headers(answer, request_id))
 
     def _call(
-        self, protocol: Protocol, request: Request, body: bytes, names: tuple[str, str, str]
+        self,
+        protocol: Protocol,
+        request: Request,
+        body: bytes,
+        credential: str | None,
+        names: tuple[str, str, str],
     ) -> Call:
         request_id, model, version = names
 
@@ -223,7 +231,7 @@ class Rest:
             lane=request.header(b"x-priority"),
             model=model or (_named(request) if protocol == "tei" else ""),
             version=version,
-            credential=request.credential,
+            credential=credential,
             cache=request.header(b"x-cache"),
             route=_route(protocol, request.path, version),
             traceparent=request.header(b"traceparent"),

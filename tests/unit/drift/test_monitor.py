@@ -13,7 +13,8 @@ from predictor.drift.sketch import BadSketch, Subject, empty
 from predictor.types import FloatRows, Tokens
 
 SUBJECT = Subject("0123456789ab", "fp32", 24)
-RHYTHM = Rhythm(learn_seconds=3600, learn_windows=3)
+# The first window, too, looks at every row.
+RHYTHM = Rhythm(learn_seconds=3600, learn_windows=3, sampled=8 * FEWEST_ROWS)
 
 
 class Traffic:

@@ -25,6 +25,7 @@ def test_picks_are_rows_of_the_request_ascending_and_few(counts: list[int], seed
 
 def test_little_traffic_is_seen_whole() -> None:
     one = sampler()
+    one.next_window()
     assert all(list(one.take(3)) == [0, 1, 2] for _ in range(300))
 
 
@@ -48,10 +49,19 @@ def test_every_row_of_a_request_has_the_same_chance() -> None:
 
 def test_traffic_that_grows_a_thousandfold_costs_no_more_than_some_targets() -> None:
     one = sampler(target=100)
+    one.next_window()
     taken = sum(len(one.take(1)) for _ in range(100_000))
     assert 500 < taken < 1500
     one.next_window()
     assert one.rate == 0.001
+
+
+def test_the_first_window_begins_with_less() -> None:
+    first, later = sampler(), sampler()
+    later.next_window()
+    taken = [sum(len(one.take(1)) for _ in range(20_000)) for one in (first, later)]
+    assert 600 < taken[0] < 1100
+    assert taken[1] > 3 * taken[0]
 
 
 def test_a_large_request_gives_a_few_rows_from_all_over() -> None:
