@@ -5,12 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any
 
-from prometheus_client import REGISTRY
-
 from predictor import __version__
 from predictor.metrics import BUILD_INFO
 from predictor.repository import Repository
-from predictor.server.metric_aliases import Aliases, parse_kinds
+from predictor.server.metric_aliases import parse_kinds
 from predictor.settings import Settings
 
 
@@ -20,8 +18,7 @@ def serve(settings: Settings) -> int:
     Raises:
         BadModel, BadSetting: what is wrong, in one sentence.
     """
-    if kinds := parse_kinds(settings.server.metrics_compat):
-        REGISTRY.register(Aliases(kinds))
+    parse_kinds(settings.server.metrics_compat)  # says what is wrong before anything is loaded
     repository: Repository[Any] = Repository(settings)
     # KServe takes most of a second to import and a model about as long to load: side by side.
     with ThreadPoolExecutor(1, "load") as loading:

@@ -6,13 +6,15 @@ they are kept from one to the next. Byte for byte the library's text, which a te
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
+
+from predictor.server.metric_aliases import aliases
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -38,10 +40,13 @@ def content_type_for(accept: str | None) -> str:
 
 
 class Exposition:
-    """The text of one registry. `scrape` on one event loop."""
+    """The text of one registry. `scrape` on one event loop.
 
-    def __init__(self, registry: Collector) -> None:
-        self._registry = registry
+    kinds: other names under which our metrics are written too, see `metric_aliases`.
+    """
+
+    def __init__(self, registry: Collector, kinds: Collection[str] = ()) -> None:
+        self._registry, self._kinds = registry, kinds
         self._running: dict[str, asyncio.Task[bytes]] = {}
         # Those of the last scrape and no more: what is unloaded must not stay here.
         self._heads: dict[tuple[str, ...], str] = {}
@@ -61,7 +66,7 @@ class Exposition:
         is_open = content_type == OPENMETRICS
         before, heads = self._heads, dict[tuple[str, ...], str]()
         lines: list[str] = []
-        for metric in self._registry.collect():
+        for metric in self._collected():
             lines += _titles_open(metric) if is_open else _titles(metric)
             for sample in metric.samples:
                 labels = sample.labels
@@ -75,6 +80,12 @@ class Exposition:
         if is_open:
             lines.append("# EOF\n")
         return "".join(lines).encode()
+
+    def _collected(self) -> Iterator[Metric]:
+        metrics = list(self._registry.collect())
+        yield from metrics
+        if self._kinds:
+            yield from aliases(self._kinds, metrics)
 
 
 _number = lru_cache(maxsize=4096)(floatToGoString)

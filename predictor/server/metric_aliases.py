@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client.core import Metric
 from prometheus_client.metrics import MetricWrapperBase
-from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from predictor import metrics
@@ -25,22 +24,18 @@ TE_ERRORS = {"429": "overloaded", "400": "validation", "422": "validation", "499
 NV_REASONS = {"429": "REJECTED", "503": "REJECTED", "504": "REJECTED", "499": "CANCELED"}
 
 
-class Aliases(Collector):
-    """One or both sets of names; register it once a process."""
+def aliases(kinds: Iterable[str], collected: Iterable[Metric]) -> Iterator[Metric]:
+    """Of one or both sets of names.
 
-    def __init__(self, kinds: Iterable[str]) -> None:
-        self._kinds = tuple(kinds)
-
-    def describe(self) -> list[Metric]:
-        """Nothing in advance: asking must not scrape."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        ours = _Ours()
-        if "te" in self._kinds:
-            yield from _te(ours)
-        if "nv" in self._kinds:
-            yield from _nv(ours)
+    Args:
+        collected: all of ours, as a scrape has just read them: reading them again would cost as
+            much as the scrape itself.
+    """
+    ours = _Ours(collected)
+    if "te" in kinds:
+        yield from _te(ours)
+    if "nv" in kinds:
+        yield from _nv(ours)
 
 
 def parse_kinds(text: str) -> tuple[str, ...]:
@@ -121,9 +116,10 @@ def _nv(ours: "_Ours") -> Iterator[Metric]:
 
 
 class _Ours:
-    """Our samples at one scrape, each source read once: that is most of what a scrape costs."""
+    """Our samples at one scrape, by stage where they have one."""
 
-    def __init__(self) -> None:
+    def __init__(self, collected: Iterable[Metric]) -> None:
+        self._collected = {family.name: family for family in collected}
         self._read: dict[MetricWrapperBase, dict[str, list[Sample]]] = {}
 
     def samples(self, source: MetricWrapperBase, stage: str = "") -> list[Sample]:
@@ -131,9 +127,8 @@ class _Ours:
         by_stage = self._read.get(source)
         if by_stage is None:
             by_stage = self._read[source] = defaultdict(list)
-            for family in source.collect():
-                for sample in family.samples:
-                    by_stage[sample.labels.get("stage", "")].append(sample)
+            for sample in self._collected[_name(source)].samples:
+                by_stage[sample.labels.get("stage", "")].append(sample)
         return by_stage.get(stage, [])
 
     def sum(self, source: MetricWrapperBase, labels: Labels) -> dict[Labels, float]:

@@ -34,6 +34,7 @@ from predictor.server.http import (
     refuse,
 )
 from predictor.server.inference import Answer, Call, Encode, Inference, internal_error
+from predictor.server.metric_aliases import parse_kinds
 from predictor.server.model import EmbeddingModel
 from predictor.server.status import http_status
 from predictor.settings import Settings
@@ -64,7 +65,7 @@ class Rest:
         self._settings = settings
         self._limit = settings.request.max_body_bytes
         self._watches = Watches()
-        self._exposition = Exposition(REGISTRY)
+        self._exposition = Exposition(REGISTRY, parse_kinds(settings.server.metrics_compat))
         openai_call = partial(self._infer, "openai")
         self._posts: dict[str, Handler] = {
             "/v1/embeddings": openai_call,

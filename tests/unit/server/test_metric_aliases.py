@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
+from prometheus_client import REGISTRY
 
 from predictor.errors import BadSetting
 from predictor.metrics import ModelMetrics, observe_request
-from predictor.server.metric_aliases import Aliases, parse_kinds
+from predictor.server.metric_aliases import aliases, parse_kinds
 from predictor.timeline import Timeline
 from predictor.types import Lane
 
@@ -23,7 +24,7 @@ def model() -> Iterator[ModelMetrics]:
 def values(kind: str) -> dict[str, float]:
     """Samples as Prometheus would write them."""
     found = {}
-    for family in Aliases([kind]).collect():
+    for family in aliases([kind], REGISTRY.collect()):
         for sample in family.samples:
             labels = ",".join(f"{k}={v}" for k, v in sorted(sample.labels.items()))
             found[f"{sample.name}{{{labels}}}"] = sample.value
