@@ -280,12 +280,16 @@ def main() -> int:
     parser.add_argument(
         "--end", type=float, default=time.time(), help="until when, Unix seconds; now"
     )
+    names = [board.name for board in DASHBOARDS]
+    parser.add_argument("--board", choices=names, help="draw this one alone; all")
     parser.add_argument("--deployment", default=".*", help="whose model to draw; all")
     arguments = parser.parse_args()
     mpl.use("Agg")
     failed = []
     FOLDER.mkdir(exist_ok=True)
     for board in DASHBOARDS:
+        if arguments.board not in (None, board.name):
+            continue
         deployment = arguments.deployment if board.name == "model" else ".*"
         asked = Prometheus(arguments.prometheus, arguments.minutes, arguments.end, deployment)
         png, of_board = picture(board, asked)

@@ -61,11 +61,13 @@ class Keeper(Generic[S]):
 
     def open_now(self, version: Version[S]) -> None:
         """Open a version and keep it for `bring_up`. Raises what `bring_up` does."""
+        started = time.perf_counter()
         try:
             self._check_room(self._need(version))
             version.opened = self._open(version)
         except Exception as error:
             raise self._failure(version, error) from error
+        version.opening_s = time.perf_counter() - started
 
     async def bring_up(self, version: Version[S], dimensions: int | None) -> None:
         """Load, prove and start a version, or take it back out of the warm ones.
@@ -82,7 +84,8 @@ class Keeper(Generic[S]):
             self._warm.remove(version)
             version.become(State.READY)
             return
-        started = time.perf_counter()
+        started = time.perf_counter() - version.opening_s
+        version.opening_s = 0.0
         loaded: LoadedModel | None = None
         version.become(State.LOADING)
         try:

@@ -65,7 +65,7 @@ class Version(Generic[S]):
 
     code: the bounded word for `reason` that metrics use; empty where nothing is wrong.
     failed: the files that were found wanting; the same files are not tried again by themselves.
-    opened: loaded before the loop ran, and not yet taken over.
+    opened: loaded before the loop ran, and not yet taken over; opening_s: seconds that it took.
     """
 
     model: str
@@ -78,6 +78,7 @@ class Version(Generic[S]):
     settling: bool = False
     loaded_stamp: Stamp = ()
     opened: LoadedModel | None = None
+    opening_s: float = 0.0
     served: S | None = None
     info: tuple[str, ...] = ()
 

@@ -64,3 +64,10 @@ def test_openmetrics_for_who_asks_for_it(http: httpx.Client) -> None:
     assert response.headers["content-type"].startswith("application/openmetrics-text")
     assert response.text.endswith("# EOF\n")
     assert http.get("/metrics").headers["content-type"].startswith("text/plain")
+
+
+def test_the_version_of_the_start_took_as_long_to_load_as_any(http: httpx.Client) -> None:
+    """It is opened while KServe is imported, which is its load's time all the same."""
+    loads = counted(http, "predictor_model_load_seconds_count", model=MODEL)
+    assert loads == 1
+    assert counted(http, "predictor_model_load_seconds_sum", model=MODEL) > 0.02
