@@ -48,7 +48,7 @@ class Prometheus:
         """Raises OSError where it does not answer or refuses the query."""
         query = query.replace("$__rate_interval", f"{max(30, int(4 * self.step))}s")
         query = query.replace("$deployment", self.deployment)
-        query = re.sub(r"\$(namespace|model|version)\b", ".*", query)
+        query = re.sub(r"\$(namespace|model|version|rollout)\b", ".*", query)
         asked: dict[str, Any] = {"query": query}
         asked |= (
             {"time": self.end}
