@@ -46,7 +46,7 @@ from predictor.tracing.sampling import Sampling
 from predictor.types import EmbedRequest
 from tests.collector import GrpcCollector
 from tests.contract.helpers import counted
-from tests.integration.test_faults import count, wait_until
+from tests.integration.faults.troubled import count, wait_until
 from tests.reference.families.folders import assemble
 from tests.serving import Server
 from tests.unit.access.files import entry, listing

@@ -33,7 +33,7 @@ from predictor.export.convert import convert_cached
 from predictor.export.source import read_source
 from predictor.server.kserve_sdk import messages, services
 from tests.contract.helpers import counted
-from tests.integration.test_faults import LONG_TEXT, wait_until
+from tests.integration.faults.troubled import LONG_TEXT, wait_until
 from tests.reference.families.folders import MODELS, REFERENCE, assemble
 from tests.reference.families.texts import family_texts
 from tests.serving import Server
