@@ -35,6 +35,10 @@ REQUEST_SECONDS = Histogram(
     "predictor_request_seconds", "Time from the whole body read to the answer encoded",
     ("protocol", *MODEL), buckets=SECONDS,
 )  # fmt: skip
+COMPUTED_SECONDS = Histogram(
+    "predictor_computed_request_seconds", "Of these requests, those for which a row was computed: "
+    "not all of them came out of the cache", ("protocol", *MODEL), buckets=SECONDS,
+)  # fmt: skip
 STAGE_SECONDS = Histogram(
     "predictor_stage_seconds", "Time of a request by stage: decode, tokenize, cache (look-up), "
     "queue, run, encode", ("protocol", *MODEL, "stage"), buckets=STAGE_BUCKETS,
@@ -199,7 +203,7 @@ COUNTED_FROM_0 = ("200", "500", "503", "504")
 _OF_MODELS = (
     STAGE_SECONDS, QUEUE_SECONDS, RUN_SECONDS, QUEUE_TOKENS, QUEUE_ROWS, QUEUE_AGE, BATCH_TOKENS,
     BATCH_ROWS, PADDING_RATIO, BATCHES, INPUTS, TOKENS, TRUNCATED, REJECTED, ENGINE_RESTARTS,
-    REQUESTS, REQUEST_SECONDS, CACHE_HITS, CACHE_MISSES, CACHE_SAVED_TOKENS,
+    REQUESTS, REQUEST_SECONDS, COMPUTED_SECONDS, CACHE_HITS, CACHE_MISSES, CACHE_SAVED_TOKENS,
 )  # fmt: skip
 
 
@@ -294,18 +298,23 @@ class DriftMetrics:
 
 
 # By protocol, model, version (and code): bounded by what is loaded.
-_series: dict[tuple[str, ...], tuple[Counter, Histogram]] = {}
+_series: dict[tuple[str, ...], tuple[Counter, Histogram, Histogram]] = {}
 _stages: dict[tuple[str, ...], tuple[Histogram, ...]] = {}
 
 
 def _request_series(
     protocol: Protocol, model: str, version: str, code: str
-) -> tuple[Counter, Histogram]:
-    """Counter and histogram of one kind of answer."""
+) -> tuple[Counter, Histogram, Histogram]:
+    """Counter and histograms of one kind of answer: all of them, and the computed ones."""
     key = (protocol, model, version, code)
     found = _series.get(key)
     if found is None:
-        found = _series[key] = REQUESTS.labels(*key), REQUEST_SECONDS.labels(*key[:3])
+        kind = key[:3]
+        found = _series[key] = (
+            REQUESTS.labels(*key),
+            REQUEST_SECONDS.labels(*kind),
+            COMPUTED_SECONDS.labels(*kind),
+        )
     return found
 
 
@@ -330,8 +339,10 @@ def observe_request(
         The seconds it took.
     """
     seconds = perf_counter() - timeline.started
-    counter, histogram = _request_series(protocol, model, version, str(code))
+    counter, histogram, computed = _request_series(protocol, model, version, str(code))
     counter.inc()
+    if timeline.run:
+        computed.observe(seconds)
     histogram.observe(seconds, {"trace_id": trace} if trace else None)
     if code == 200:
         spent = (

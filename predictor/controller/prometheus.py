@@ -50,12 +50,16 @@ class Prometheus:
                 f"it has no predictor_requests_total of {namespace}/{deployment}: is it scraped, "
                 "with the target label `deployment`?"
             )
-        bounds = self._by("le", f"increase(predictor_request_seconds_bucket{{{selector}}}{window})")
+        buckets, computed = (
+            self._by("le", f"increase(predictor_{name}_seconds_bucket{{{selector}}}{window})")
+            for name in ("request", "computed_request")
+        )
         return Traffic(
             answers=sum(codes.values()),
             errors=sum(count for code, count in codes.items() if code.startswith("5")),
             refused=codes.get("429", 0.0),
-            buckets={inf if le == "+Inf" else float(le): n for le, n in bounds.items()},
+            buckets=_by_bound(buckets),
+            computed=_by_bound(computed),
         )
 
     def canonical_margin(self, namespace: str, deployment: str) -> float | None:
@@ -108,6 +112,10 @@ class Prometheus:
         if answer.status != 200:
             raise PrometheusError(f"it answered {answer.status}: {_why(content)}")
         return content
+
+
+def _by_bound(found: dict[str, float]) -> dict[float, float]:
+    return {inf if le == "+Inf" else float(le): count for le, count in found.items()}
 
 
 def _why(content: bytes) -> str:

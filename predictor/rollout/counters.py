@@ -23,7 +23,13 @@ class Counters:
     def __init__(self, bounds: Sequence[float], scrape_s: float, first_s: float) -> None:
         self._bounds = (*bounds, inf)
         self._scrape_s, self._next = scrape_s, first_s
-        self._counted = np.zeros(CODES + len(self._bounds))
+        many = len(self._bounds)
+        self._all, self._computed = (
+            slice(CODES, CODES + many),
+            slice(CODES + many, CODES + 2 * many),
+        )
+        self._counted = np.zeros(CODES + 2 * many)
+        self._is_told = False  # which answers were computed
         self._lost = np.zeros_like(self._counted)
         self._times: list[float] = []
         self._scraped: list[Floats] = []
@@ -37,11 +43,12 @@ class Counters:
         refused = 0
         if behaviour.refused:
             refused = int(rng.binomial(answers - errors, min(1.0, behaviour.refused)))
-        shares = behaviour.upto.copy()
-        shares[1:] -= behaviour.upto[:-1]
-        counts = rng.multinomial(answers, shares)
+        counts, computed = _drawn(rng, answers, behaviour)
         self._counted[:CODES] += (answers - errors - refused, errors, refused)
-        self._counted[CODES:] += counts.cumsum()
+        self._counted[self._all] += counts.cumsum()
+        if computed is not None:
+            self._counted[self._computed] += computed.cumsum()
+            self._is_told = True
         self.answers += answers
 
     def scrape(self, now: float) -> None:
@@ -52,8 +59,9 @@ class Counters:
         for place in range(CODES):
             if not lost[place]:
                 lost[place] = counted[place]
-        if not lost[-1]:
-            lost[CODES:] = counted[CODES:]
+        for buckets in (self._all, self._computed):
+            if not lost[buckets][-1]:
+                lost[buckets] = counted[buckets]
         self._times.append(now)
         self._scraped.append(counted - lost)
         self._next += self._scrape_s
@@ -62,15 +70,20 @@ class Counters:
         """Of a window, seconds; zeros if it holds less than two scrapes."""
         first, last = bisect_left(self._times, start), bisect_right(self._times, end) - 1
         if last <= first:
-            return Traffic(0.0, 0.0, 0.0, dict.fromkeys(self._bounds, 0.0))
+            none = dict.fromkeys(self._bounds, 0.0)
+            return Traffic(0.0, 0.0, 0.0, none, none if self._is_told else {})
         grown = self._scraped[last] - self._scraped[first]
         grown *= self._stretched(first, last, start, end)
         return Traffic(
             answers=float(grown[:CODES].sum()),
             errors=float(grown[ERRORS]),
             refused=float(grown[REFUSED]),
-            buckets=dict(zip(self._bounds, grown[CODES:].tolist(), strict=True)),
+            buckets=self._named(grown[self._all]),
+            computed=self._named(grown[self._computed]) if self._is_told else {},
         )
+
+    def _named(self, counts: Floats) -> dict[float, float]:
+        return dict(zip(self._bounds, counts.tolist(), strict=True))
 
     def _stretched(self, first: int, last: int, start: float, end: float) -> float:
         """Factor by which `increase` grows: to the window's ends, half a scrape if they are far."""
@@ -78,3 +91,22 @@ class Counters:
         usual = seen / (last - first)
         ends = (self._times[first] - start, end - self._times[last])
         return (seen + sum(gap if gap < 1.1 * usual else usual / 2 for gap in ends)) / seen
+
+
+def _drawn(
+    rng: np.random.Generator, answers: int, behaviour: Behaviour
+) -> tuple[Floats, Floats | None]:
+    """Answers by bucket, all and the computed ones; None: it is not told which."""
+    if behaviour.computed is None or behaviour.computed is behaviour.upto:
+        counts = rng.multinomial(answers, _apart(behaviour.upto)).astype(float)
+        return counts, None if behaviour.computed is None else counts
+    kinds = (_apart(behaviour.computed), _apart(behaviour.upto - behaviour.computed))
+    shares = np.concatenate(kinds).clip(0.0)
+    both = rng.multinomial(answers, shares / shares.sum()).reshape(2, -1).astype(float)
+    return both.sum(axis=0), both[0]
+
+
+def _apart(upto: Floats) -> Floats:
+    shares = upto.copy()
+    shares[1:] -= upto[:-1]
+    return shares

@@ -10,6 +10,7 @@ from itertools import pairwise
 from math import inf, isfinite
 
 from predictor.rollout.proportions import increase
+from predictor.rollout.slowness import SLOWEST, Slower, kinds_of, slower
 from predictor.rollout.spec import Analysis
 from predictor.rollout.state import Measure, Verdict
 
@@ -23,32 +24,38 @@ ROOM, SLOW_ROOM = 2.0, 1.5
 # So many times the limits where the two were not measured at the same time: what comes and goes
 # with the traffic strikes both versions alike, but only at one time.
 APART = 20.0
-# Shares in the sense of p99.
-SLOWEST = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """Answers of one Deployment in a window of time.
 
-    buckets: answers by upper bound in seconds, cumulative, with infinity.
+    buckets: answers by upper bound in seconds, cumulative, with infinity. computed: those of them
+    for which a row was computed, as all rows were not in the cache; empty: not known.
     """
 
     answers: float
     errors: float
     refused: float
     buckets: Mapping[float, float] = field(default_factory=dict)
+    computed: Mapping[float, float] = field(default_factory=dict)
 
     @property
     def is_whole(self) -> bool:
         """Whether the figures can be figures: Prometheus also answers NaN and halves of series."""
-        numbers = (self.answers, self.errors, self.refused, *self.buckets.values())
+        histograms = (self.buckets, self.computed)
+        counts = (count for one in histograms for count in one.values())
+        numbers = (self.answers, self.errors, self.refused, *counts)
         if not all(isfinite(number) and number >= 0 for number in numbers):
             return False
-        ordered = [self.buckets[bound] for bound in sorted(self.buckets)]
-        # Sums of floating point over pods: what is equal may differ in its last digits.
-        is_ordered = all(after >= before * (1 - 1e-9) for before, after in pairwise(ordered))
+        is_ordered = all(_is_cumulative(one) for one in histograms)
         return is_ordered and self.errors + self.refused <= self.answers * 1.001
+
+
+def _is_cumulative(buckets: Mapping[float, float]) -> bool:
+    """Sums of floating point over pods: what is equal may differ in its last digits."""
+    ordered = [buckets[bound] for bound in sorted(buckets)]
+    return all(after >= before * (1 - 1e-9) for before, after in pairwise(ordered))
 
 
 def judge_traffic(
@@ -80,18 +87,15 @@ def judge_traffic(
 def _compare(
     name: str, limit: float, canary: Traffic, stable: Traffic, hits: float, base: float
 ) -> Measure:
-    ours, theirs = (hits, canary.answers), (base, stable.answers)
-    verdict = _verdict(ours, theirs, limit, ROOM)
+    verdict = _verdict((hits, canary.answers), (base, stable.answers), limit)
     told = f"{hits / canary.answers:.2%} of {canary.answers:.0f}"
     return Measure(name, verdict, f"{told}, stable {base / stable.answers:.2%}")
 
 
-def _verdict(
-    canary: tuple[float, float], stable: tuple[float, float], limit: float, room: float
-) -> Verdict:
+def _verdict(canary: tuple[float, float], stable: tuple[float, float], limit: float) -> Verdict:
     if increase(canary, stable, SURE)[0] > limit:
         return "Failed"
-    if increase(canary, stable, CONFIDENT)[1] <= room * limit:
+    if increase(canary, stable, CONFIDENT)[1] <= ROOM * limit:
         return "Successful"
     return "Inconclusive"
 
@@ -99,32 +103,24 @@ def _verdict(
 def _slow(limit: float, canary: Traffic, stable: Traffic) -> Measure:
     """Answers slower than the stable version's slowest hundredth, by both bounds next to that.
 
-    The bounds are far apart: half as slow again may not reach the one above. Below it more of the
-    stable version's answers are slow too, and the limit grows as they do.
+    Below the 99th percentile more of the stable version's answers are slow too, and the limit grows
+    as they do.
     """
-    total, ours = stable.buckets.get(inf, 0.0), canary.buckets.get(inf, 0.0)
-    if canary.buckets.keys() != stable.buckets.keys() or not total or not ours:
+    same = canary.buckets.keys() == stable.buckets.keys()
+    if not same or not canary.buckets.get(inf) or not stable.buckets.get(inf):
         return Measure("slow", "Error", "the histograms do not go together")
-    bounds = [bound for bound in _around_p99(stable) if bound != inf]
-    if not bounds:
+    kinds = kinds_of(canary.buckets, stable.buckets, (canary.computed, stable.computed))
+    found = slower(kinds)
+    if not found:
         return Measure("slow", "Inconclusive", "the stable version is slower than any bound")
-    verdicts: set[Verdict] = set()
-    words = []
-    for bound in bounds:
-        slow = max(0.0, ours - canary.buckets[bound])
-        base = max(0.0, total - stable.buckets[bound])
-        most = limit * max(1.0, base / total / SLOWEST)
-        verdicts.add(_verdict((slow, ours), (base, total), most, SLOW_ROOM))
-        words.append(f"{slow / ours:.2%} over {bound * 1e3:g} ms, stable {base / total:.2%}")
-    return Measure("slow", _first(verdicts), "; ".join(words))
+    verdicts = {_slow_verdict(one, limit * max(1.0, one.base / SLOWEST)) for one in found}
+    return Measure("slow", _first(verdicts), "; ".join(one.words for one in found))
 
 
-def _around_p99(stable: Traffic) -> list[float]:
-    """The last bound below the 99th percentile, if any, and the first one above."""
-    total = stable.buckets[inf]
-    bounds = sorted(stable.buckets)
-    above = next(n for n, b in enumerate(bounds) if total - stable.buckets[b] <= SLOWEST * total)
-    return bounds[max(0, above - 1) : above + 1]
+def _slow_verdict(found: Slower, limit: float) -> Verdict:
+    if found.interval(SURE)[0] > limit:
+        return "Failed"
+    return "Successful" if found.interval(CONFIDENT)[1] <= SLOW_ROOM * limit else "Inconclusive"
 
 
 def combined(measures: Sequence[Measure]) -> Verdict:

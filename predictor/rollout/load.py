@@ -25,12 +25,14 @@ _PHI = np.array([0.5 * (1 + erf(z / sqrt(2))) for z in _Z])
 class Behaviour:
     """How one version answers: shares of 5xx and of 429 in all answers, and its latencies.
 
-    upto: share of answers up to each bound, [bounds + 1], ascending, the last is 1.
+    upto: share of answers up to each bound, [bounds + 1], ascending, the last is 1. computed: the
+    part of it that did not come out of the cache; None: not known.
     """
 
     errors: float
     refused: float
     upto: Floats
+    computed: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +116,15 @@ class Synthetic:
         load, fault = self._load, self._load.fault
         cold = max(0.0, 1 - warm_s / fault.cold_s) if fault.cold_s else 0.0
         errors, refused = min(1.0, load.errors * factor), min(1.0, load.refused)
-        stable = Behaviour(errors, refused, self._upto(factor, load.hits))
+        stable = self._behaviour(errors, refused, factor, load.hits)
         if fault == Fault():
             return Moment(load.rate * sqrt(factor), stable, stable)
-        upto = self._upto(factor * fault.latency, load.hits * (1 - cold))
-        canary = Behaviour(
+        canary = self._behaviour(
             min(1.0, errors + fault.errors),
             min(1.0, refused + fault.refused),
-            slower_tail(np.asarray(self.bounds), upto, fault.tail, fault.tail_share),
+            factor * fault.latency,
+            load.hits * (1 - cold),
+            fault,
         )
         return Moment(load.rate * sqrt(factor), stable, canary)
 
@@ -134,14 +137,26 @@ class Synthetic:
         self._then = now
         return self._burst
 
-    def _upto(self, factor: float, hits: float) -> Floats:
+    def _behaviour(
+        self, errors: float, refused: float, factor: float, hits: float, fault: Fault | None = None
+    ) -> Behaviour:
+        """hits: share of the answers; the slowest ones of a fault are among the others."""
+        bounds = np.asarray(self.bounds)
+        computed = self._upto(factor)
+        if fault is not None and hits < 1:
+            share = min(1.0, fault.tail_share / (1 - hits))
+            computed = slower_tail(bounds, computed, fault.tail, share)
+        if not hits:
+            return Behaviour(errors, refused, computed, computed)
+        computed = (1 - hits) * computed
+        return Behaviour(
+            errors, refused, hits * self._upto(factor / HIT_SPEED) + computed, computed
+        )
+
+    def _upto(self, factor: float) -> Floats:
         load = self._load
         middle = log(load.median_s * factor)
-        shares = np.interp((self._logs - middle) / load.spread, _Z, _PHI)
-        if hits:
-            fast = np.interp((self._logs - middle + log(HIT_SPEED)) / load.spread, _Z, _PHI)
-            shares = hits * fast + (1 - hits) * shares
-        return np.append(shares, 1.0)
+        return np.append(np.interp((self._logs - middle) / load.spread, _Z, _PHI), 1.0)
 
 
 def slower(bounds: Floats, upto: Floats, factor: float) -> Floats:

@@ -68,14 +68,16 @@ def series(label: str, **values: float) -> list[Any]:
 def test_traffic_by_code_and_bound(stub: Stub) -> None:
     stub.results = {
         "by (code)": series("code", **{"200": 90.5, "503": 2.0, "500": 1.0, "429": 4.0}),
-        "by (le)": series("le", **{"0.005": 50.0, "+Inf": 90.5}),
+        "predictor_request_seconds": series("le", **{"0.005": 50.0, "+Inf": 90.5}),
+        "predictor_computed_request_seconds": series("le", **{"0.005": 9.0, "+Inf": 40.5}),
     }
     found = Prometheus(stub.url + "/prefix/", "secret").traffic("search", "emb-predictor", 61.4)
     assert (found.answers, found.errors, found.refused) == (97.5, 3.0, 4.0)
     assert found.buckets == {0.005: 50.0, inf: 90.5}
+    assert found.computed == {0.005: 9.0, inf: 40.5}
     assert all('namespace="search",deployment="emb-predictor"' in query for query in stub.asked)
     assert all("[61s]" in query for query in stub.asked)
-    assert stub.tokens == ["Bearer secret"] * 2
+    assert stub.tokens == ["Bearer secret"] * 3
 
 
 def test_prometheus_takes_what_is_asked(stub: Stub, tmp_path: Path) -> None:

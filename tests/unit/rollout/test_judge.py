@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import inf, nan
+from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -72,6 +73,50 @@ def test_doubt_waits_for_traffic(canary: Traffic, verdict: Verdict) -> None:
     assert verdicts(canary, traffic(1_000_000))["errors"] == verdict
 
 
+# Of answers out of the cache, and of computed ones: shares up to each of BOUNDS.
+HITS, COMPUTED = (0.98, 0.999, 1.0, 1.0), (0.01, 0.3, 0.985, 0.998)
+SLOWER = (0.0, 0.05, 0.6, 0.9)
+
+
+def mixed(
+    answers: float, hits: float, own: tuple[float, ...] = COMPUTED, cached: Any = HITS
+) -> Traffic:
+    """hits: share of the answers out of the cache."""
+    ours = [answers * (1 - hits) * share for share in (*own, 1.0)]
+    theirs = [answers * hits * share for share in (*cached, 1.0)]
+    whole = [one + other for one, other in zip(ours, theirs, strict=True)]
+    places = (*BOUNDS, inf)
+    return Traffic(
+        answers,
+        0.0,
+        0.0,
+        dict(zip(places, whole, strict=True)),
+        dict(zip(places, ours, strict=True)),
+    )
+
+
+@pytest.mark.parametrize("hits", [0.0, 0.3, 0.85, 0.9])
+def test_a_cold_cache_is_not_slow(hits: float) -> None:
+    stable = mixed(95_000, 0.9)
+    assert verdicts(mixed(5000, hits), stable)["slow"] == "Successful"
+    unknown = replace(mixed(5000, hits), computed={})
+    assert hits > 0.8 or verdicts(unknown, stable)["slow"] == "Failed"  # what it is good for
+
+
+@pytest.mark.parametrize("hits", [0.0, 0.5, 0.9])
+def test_slower_is_slow_whatever_comes_out_of_the_cache(hits: float) -> None:
+    stable = mixed(95_000, 0.9)
+    assert verdicts(mixed(5000, hits, SLOWER), stable)["slow"] == "Failed"
+    lagging = mixed(5000, hits, COMPUTED, (0.5, 0.9, 1.0, 1.0))
+    assert verdicts(lagging, stable)["slow"] == ("Failed" if hits else "Successful")
+
+
+def test_what_the_stable_version_never_computes_cannot_be_compared() -> None:
+    found = verdicts(mixed(5000, 0.5), mixed(95_000, 1.0))
+    assert found["slow"] == "Inconclusive"
+    assert verdicts(mixed(5000, 0.9999), mixed(95_000, 1.0))["slow"] == "Successful"
+
+
 def test_half_as_slow_again_is_not_good_where_latencies_lie_far_apart() -> None:
     """Lognormal, spread 1: of the stable version 1.06 % over 0.1 s, of the canary 2.9 %."""
     stable = traffic(57_000, upto=(0.5, 0.756, 0.9462, 0.9894))
@@ -107,12 +152,14 @@ def broken(place: str, value: float) -> Traffic:
     good = traffic()
     if place == "bucket":
         return replace(good, buckets={**good.buckets, 0.02: value})
+    if place == "computed":
+        return replace(good, computed={**good.buckets, 0.02: value})
     figures = {"answers": good.answers, "errors": 0.0, "refused": 0.0} | {place: value}
-    return Traffic(**figures, buckets=good.buckets)
+    return Traffic(figures["answers"], figures["errors"], figures["refused"], good.buckets)
 
 
 @pytest.mark.parametrize("value", [nan, inf, -1.0])
-@pytest.mark.parametrize("place", ["answers", "errors", "refused", "bucket"])
+@pytest.mark.parametrize("place", ["answers", "errors", "refused", "bucket", "computed"])
 def test_figures_that_cannot_be_are_an_error(place: str, value: float) -> None:
     for sides in ((broken(place, value), traffic()), (traffic(), broken(place, value))):
         assert verdicts(*sides) == {"traffic": "Error"}

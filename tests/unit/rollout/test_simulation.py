@@ -224,6 +224,33 @@ def test_counters_are_as_old_as_the_last_scrape_and_lose_the_first() -> None:
     assert counters.answers == 640
 
 
+def test_computed_answers_are_counted_apart() -> None:
+    counters, rng = Counters((0.1,), 10.0, 0.0), np.random.default_rng(1)
+    some = Behaviour(0.0, 0.0, np.array([0.9, 1.0]), np.array([0.1, 0.2]))
+    for now in range(0, 70, 10):
+        counters.count(rng, 1000, some)
+        counters.scrape(float(now))
+    seen = counters.increase(0.0, 60.0)
+    assert seen.is_whole
+    assert seen.buckets[inf] == 6000
+    assert seen.computed[inf] == pytest.approx(1200, rel=0.1)
+    assert seen.computed[0.1] == pytest.approx(600, rel=0.1)
+    unknown = Counters((0.1,), 10.0, 0.0)
+    unknown.count(rng, 1000, behaviour())
+    assert unknown.increase(0.0, 60.0).computed == {}
+
+
+def test_a_version_of_hits_and_computed_answers() -> None:
+    source = Synthetic(Load(SECONDS, hits=0.75), np.random.default_rng(1))
+    stable = source.at(0.0, 0.0).stable
+    assert stable.computed is not None
+    assert (stable.upto[-1], stable.computed[-1]) == (1.0, 0.25)
+    assert (np.diff(stable.upto - stable.computed) >= 0).all()
+    whole = Synthetic(Load(SECONDS), np.random.default_rng(1)).at(0.0, 0.0).stable
+    assert whole.computed is not None
+    assert (whole.computed == whole.upto).all()
+
+
 def test_a_series_that_is_new_loses_what_it_had_counted() -> None:
     counters, rng = Counters((0.1,), 10.0, 10.0), np.random.default_rng(1)
     for now in range(10, 70, 10):

@@ -1,0 +1,119 @@
+"""Is the canary slower? Like is compared with like: computed answers, and those out of the cache.
+
+A canary's cache is empty when it comes in. Were all answers thrown together, a version that is just
+as good would look slow where most of the stable version's answers are hits. So each kind has its
+own bounds and its own difference, and the differences count by how the canary's answers are made up
+(intervals joined as in G. Zou and A. Donner, Statistics in Medicine 27, 2008: MOVER).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf, sqrt
+
+from predictor.rollout.proportions import increase
+
+# Shares in the sense of p99.
+SLOWEST = 0.01
+Buckets = Mapping[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Answers of one kind: cumulative buckets of canary and stable version, and its bounds.
+
+    bounds: the last one below the stable version's 99th percentile, if any, and the first above;
+    empty where it has no answers, or slower ones than any bound.
+    """
+
+    canary: Buckets
+    stable: Buckets
+    bounds: tuple[float, ...]
+
+    def beyond(self, place: int) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """Hits and total of canary and stable version over one of the bounds; None: not known."""
+        if not self.bounds:
+            return None
+        bound = self.bounds[min(place, len(self.bounds) - 1)]
+        ours, theirs = self.canary[inf], self.stable[inf]
+        slow, base = ours - self.canary[bound], theirs - self.stable[bound]
+        return (max(0.0, slow), ours), (max(0.0, base), theirs)
+
+
+@dataclass(frozen=True, slots=True)
+class Slower:
+    """The canary's share of slow answers, the stable version's if it had the canary's mix."""
+
+    share: float
+    base: float
+    words: str
+    parts: tuple[tuple[float, Kind, int], ...]
+
+    def interval(self, confidence: float) -> tuple[float, float]:
+        """Least and most by which the share exceeds the base."""
+        below = above = middle = 0.0
+        for weight, kind, place in self.parts:
+            known = kind.beyond(place)
+            low, high = increase(*known, confidence) if known else (-1.0, 1.0)
+            difference = _share(known[0]) - _share(known[1]) if known else 0.0
+            middle += weight * difference
+            below += (weight * (difference - low)) ** 2
+            above += (weight * (high - difference)) ** 2
+        return middle - sqrt(below), middle + sqrt(above)
+
+
+def kinds_of(canary: Buckets, stable: Buckets, computed: tuple[Buckets, Buckets]) -> list[Kind]:
+    """One kind where a side does not say which of its answers were computed, else two.
+
+    Args:
+        computed: of canary and stable version, those of the answers for which a row was computed.
+    """
+    ours, theirs = computed
+    if ours.keys() != canary.keys() or theirs.keys() != stable.keys():
+        return [_kind(canary, stable)]
+    return [_kind(ours, theirs), _kind(_less(canary, ours), _less(stable, theirs))]
+
+
+def slower(kinds: list[Kind]) -> list[Slower]:
+    """By the bounds below the 99th percentiles and by those above; empty: there are no bounds.
+
+    The bounds are far apart: half as slow again may not reach the one above.
+    """
+    total = sum(kind.canary[inf] for kind in kinds)
+    asked = [(kind.canary[inf] / total, kind) for kind in kinds if kind.canary[inf] > 0]
+    places = max((len(kind.bounds) for _, kind in asked), default=0)
+    return [_at(asked, place) for place in range(places)]
+
+
+def _at(asked: list[tuple[float, Kind]], place: int) -> Slower:
+    share = base = 0.0
+    bounds = []
+    for weight, kind in asked:
+        if (known := kind.beyond(place)) is not None:
+            share += weight * _share(known[0])
+            base += weight * _share(known[1])
+            bounds.append(f"{kind.bounds[min(place, len(kind.bounds) - 1)] * 1e3:g}")
+    words = f"{share:.2%} over {' or '.join(bounds)} ms, stable {base:.2%}"
+    return Slower(share, base, words, tuple((weight, kind, place) for weight, kind in asked))
+
+
+def _kind(canary: Buckets, stable: Buckets) -> Kind:
+    return Kind(canary, stable, tuple(_around_p99(stable)) if stable[inf] > 0 else ())
+
+
+def _around_p99(stable: Buckets) -> list[float]:
+    total, bounds = stable[inf], sorted(stable)
+    above = next(n for n, b in enumerate(bounds) if total - stable[b] <= SLOWEST * total)
+    return [bound for bound in bounds[max(0, above - 1) : above + 1] if bound != inf]
+
+
+def _less(whole: Buckets, part: Buckets) -> Buckets:
+    """Never falling: the two are sums of floating point."""
+    left: dict[float, float] = {}
+    most = 0.0
+    for bound in sorted(whole):
+        most = left[bound] = max(most, whole[bound] - part[bound])
+    return left
+
+
+def _share(counted: tuple[float, float]) -> float:
+    return counted[0] / counted[1]
