@@ -71,20 +71,3 @@ def test_the_version_of_the_start_took_as_long_to_load_as_any(http: httpx.Client
     loads = counted(http, "predictor_model_load_seconds_count", model=MODEL)
     assert loads == 1
     assert counted(http, "predictor_model_load_seconds_sum", model=MODEL) > 0.02
-
-
-def test_what_the_cache_answers_is_not_computed(http: httpx.Client) -> None:
-    """So that a canary with an empty cache can be compared with a version whose cache is full."""
-
-    def counts() -> list[float]:
-        names = ("predictor_request_seconds_count", "predictor_computed_request_seconds_count")
-        return [counted(http, name, protocol="openai", model=MODEL) for name in names]
-
-    def ask(*texts: str) -> None:
-        http.post("/v1/embeddings", json={"model": MODEL, "input": texts}).raise_for_status()
-
-    ask("a first one")
-    before = counts()
-    for texts in (("computed once",), ("computed once",), ("computed once", "and another one")):
-        ask(*texts)
-    assert [after - then for after, then in zip(counts(), before, strict=True)] == [3, 2]
