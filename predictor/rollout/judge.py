@@ -101,11 +101,7 @@ def _verdict(canary: tuple[float, float], stable: tuple[float, float], limit: fl
 
 
 def _slow(limit: float, canary: Traffic, stable: Traffic) -> Measure:
-    """Answers slower than the stable version's slowest hundredth, by both bounds next to that.
-
-    Below the 99th percentile more of the stable version's answers are slow too, and the limit grows
-    as they do.
-    """
+    """Answers slower than the stable version's slowest hundredth, and than its slowest tenth."""
     same = canary.buckets.keys() == stable.buckets.keys()
     if not same or not canary.buckets.get(inf) or not stable.buckets.get(inf):
         return Measure("slow", "Error", "the histograms do not go together")
@@ -113,8 +109,21 @@ def _slow(limit: float, canary: Traffic, stable: Traffic) -> Measure:
     found = slower(kinds)
     if not found:
         return Measure("slow", "Inconclusive", "the stable version is slower than any bound")
-    verdicts = {_slow_verdict(one, limit * max(1.0, one.base / SLOWEST)) for one in found}
+    verdicts = {_slow_verdict(one, slow_limit(limit, one.base)) for one in found}
     return Measure("slow", _first(verdicts), "; ".join(one.words for one in found))
+
+
+def slow_limit(limit: float, base: float) -> float:
+    """By how much a share may rise where the stable version's is `base`, 0 to 1.
+
+    The limit is meant for its slowest hundredth. Where more are slow the odds may rise by the same
+    factor, so that what is allowed of a tenth never exceeds all of the answers.
+    """
+    if base <= SLOWEST:
+        return limit
+    highest = min(SLOWEST + limit, 1 - 1e-9)
+    factor = highest / (1 - highest) / (SLOWEST / (1 - SLOWEST))
+    return factor * base / (1 - base + factor * base) - base
 
 
 def _slow_verdict(found: Slower, limit: float) -> Verdict:

@@ -12,28 +12,36 @@ from math import inf, sqrt
 
 from predictor.rollout.proportions import increase
 
-# Shares in the sense of p99.
-SLOWEST = 0.01
+# Of the stable version's answers: what its p99 and its p90 leave over. The limit is for the first.
+# Where its own tail is heavy, a canary may be several times as slow and hardly reach into that.
+SLOWEST, SLOW = 0.01, 0.1
 Buckets = Mapping[float, float]
+# Which percentile, and which of the bounds next to it.
+Place = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
     """Answers of one kind: cumulative buckets of canary and stable version, and its bounds.
 
-    bounds: the last one below the stable version's 99th percentile, if any, and the first above;
-    empty where it has no answers, or slower ones than any bound.
+    bounds: the last one below each of the stable version's percentiles, if any, and the first
+    above; empty where it has no answers, or slower ones than any bound.
     """
 
     canary: Buckets
     stable: Buckets
-    bounds: tuple[float, ...]
+    bounds: tuple[tuple[float, ...], ...]
 
-    def beyond(self, place: int) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    def bound(self, place: "Place") -> float | None:
+        percentile, index = place
+        found = self.bounds[percentile]
+        return found[min(index, len(found) - 1)] if found else None
+
+    def beyond(self, place: "Place") -> tuple[tuple[float, float], tuple[float, float]] | None:
         """Hits and total of canary and stable version over one of the bounds; None: not known."""
-        if not self.bounds:
+        bound = self.bound(place)
+        if bound is None:
             return None
-        bound = self.bounds[min(place, len(self.bounds) - 1)]
         ours, theirs = self.canary[inf], self.stable[inf]
         slow, base = ours - self.canary[bound], theirs - self.stable[bound]
         return (max(0.0, slow), ours), (max(0.0, base), theirs)
@@ -46,7 +54,7 @@ class Slower:
     share: float
     base: float
     words: str
-    parts: tuple[tuple[float, Kind, int], ...]
+    parts: tuple[tuple[float, Kind, "Place"], ...]
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Least and most by which the share exceeds the base."""
@@ -74,36 +82,42 @@ def kinds_of(canary: Buckets, stable: Buckets, computed: tuple[Buckets, Buckets]
 
 
 def slower(kinds: list[Kind]) -> list[Slower]:
-    """By the bounds below the 99th percentiles and by those above; empty: there are no bounds.
+    """By the bounds below the percentiles and by those above; empty: there are no bounds.
 
     The bounds are far apart: half as slow again may not reach the one above.
     """
     total = sum(kind.canary[inf] for kind in kinds)
     asked = [(kind.canary[inf] / total, kind) for kind in kinds if kind.canary[inf] > 0]
-    places = max((len(kind.bounds) for _, kind in asked), default=0)
-    return [_at(asked, place) for place in range(places)]
+    found: dict[tuple[float | None, ...], Slower] = {}
+    for place in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        bounds = tuple(kind.bound(place) for _, kind in asked)
+        if any(bound is not None for bound in bounds) and bounds not in found:
+            found[bounds] = _at(asked, place)
+    return list(found.values())
 
 
-def _at(asked: list[tuple[float, Kind]], place: int) -> Slower:
+def _at(asked: list[tuple[float, Kind]], place: Place) -> Slower:
     share = base = 0.0
     bounds = []
     for weight, kind in asked:
         if (known := kind.beyond(place)) is not None:
             share += weight * _share(known[0])
             base += weight * _share(known[1])
-            bounds.append(f"{kind.bounds[min(place, len(kind.bounds) - 1)] * 1e3:g}")
+            bounds.append(f"{(kind.bound(place) or 0.0) * 1e3:g}")
     words = f"{share:.2%} over {' or '.join(bounds)} ms, stable {base:.2%}"
     return Slower(share, base, words, tuple((weight, kind, place) for weight, kind in asked))
 
 
 def _kind(canary: Buckets, stable: Buckets) -> Kind:
-    return Kind(canary, stable, tuple(_around_p99(stable)) if stable[inf] > 0 else ())
+    return Kind(canary, stable, tuple(_around(stable, share) for share in (SLOWEST, SLOW)))
 
 
-def _around_p99(stable: Buckets) -> list[float]:
+def _around(stable: Buckets, share: float) -> tuple[float, ...]:
     total, bounds = stable[inf], sorted(stable)
-    above = next(n for n, b in enumerate(bounds) if total - stable[b] <= SLOWEST * total)
-    return [bound for bound in bounds[max(0, above - 1) : above + 1] if bound != inf]
+    if total <= 0:
+        return ()
+    above = next(n for n, b in enumerate(bounds) if total - stable[b] <= share * total)
+    return tuple(bound for bound in bounds[max(0, above - 1) : above + 1] if bound != inf)
 
 
 def _less(whole: Buckets, part: Buckets) -> Buckets:

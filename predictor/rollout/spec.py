@@ -103,7 +103,8 @@ class Analysis(_Part, frozen=True):
     min_requests: of the canary at a step, before errors and latency say anything.
     failures: looks in a row that must find it worse before it is rolled back.
     errors: of 5xx in all answers. refused: of 429. slow: of answers slower than the stable
-    version's 99th percentile (at the next bound of the histogram).
+    version's 99th percentile (at the next bounds of the histogram); of those slower than its 90th
+    the odds may rise by the same factor.
     """
 
     interval: str = "30s"

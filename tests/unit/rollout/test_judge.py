@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from predictor.rollout.judge import Traffic, combined, judge_traffic
+from predictor.rollout.judge import Traffic, combined, judge_traffic, slow_limit
 from predictor.rollout.spec import Analysis, Rates
 from predictor.rollout.state import Measure, Verdict
 from tests.unit.rollout.world import measured
@@ -117,11 +117,11 @@ def test_what_the_stable_version_never_computes_cannot_be_compared() -> None:
     assert verdicts(mixed(5000, 0.9999), mixed(95_000, 1.0))["slow"] == "Successful"
 
 
-def test_half_as_slow_again_is_not_good_where_latencies_lie_far_apart() -> None:
+def test_half_as_slow_again_fails_where_latencies_lie_far_apart() -> None:
     """Lognormal, spread 1: of the stable version 1.06 % over 0.1 s, of the canary 2.9 %."""
     stable = traffic(57_000, upto=(0.5, 0.756, 0.9462, 0.9894))
     canary = traffic(3000, upto=(0.34, 0.61, 0.884, 0.976))
-    assert verdicts(canary, stable)["slow"] == "Inconclusive"
+    assert verdicts(canary, stable)["slow"] == "Failed"
     assert verdicts(traffic(9000, upto=(0.34, 0.61, 0.884, 0.971)), stable)["slow"] == "Failed"
 
 
@@ -253,3 +253,27 @@ def test_the_same_shares_never_fail(counts: list[int], errors: float, times: int
         {bound: count * times for bound, count in canary.buckets.items()},
     )
     assert "Failed" not in verdicts(canary, stable).values()
+
+
+@pytest.mark.parametrize("most", [0.0075, 0.01, 0.2])
+def test_a_heavy_tail_of_the_stable_version_hides_nobody(most: float) -> None:
+    """2 % of its answers take longer than 0.1 s; all of the canary's take 50 ms more."""
+    stable = traffic(20_000, upto=(0.6, 0.88, 0.95, 0.98))
+    canary = traffic(500, upto=(0.0, 0.0, 0.0, 0.95))
+    analysis = Analysis(slow=Rates(max_increase=most))
+    assert verdicts(canary, stable, analysis)["slow"] == "Failed"
+    assert verdicts(traffic(5000, upto=(0.6, 0.88, 0.95, 0.98)), stable, analysis)["slow"] in (
+        "Successful",
+        "Inconclusive",
+    )
+
+
+@given(st.floats(1e-4, 0.3), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_what_is_allowed_of_a_share_leaves_room_and_grows_with_the_limit(
+    limit: float, one: float, two: float
+) -> None:
+    for base in (one, two):
+        assert -1e-12 <= slow_limit(limit, base) <= 1 - base + limit
+        assert slow_limit(limit, base) <= slow_limit(limit * 1.5, base) + 1e-12
+    assert slow_limit(limit, 0.005) == limit
+    assert slow_limit(limit, 0.01 + 1e-12) == pytest.approx(limit)
