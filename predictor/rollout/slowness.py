@@ -32,12 +32,12 @@ class Kind:
     stable: Buckets
     bounds: tuple[tuple[float, ...], ...]
 
-    def bound(self, place: "Place") -> float | None:
+    def bound(self, place: Place) -> float | None:
         percentile, index = place
         found = self.bounds[percentile]
         return found[min(index, len(found) - 1)] if found else None
 
-    def beyond(self, place: "Place") -> tuple[tuple[float, float], tuple[float, float]] | None:
+    def beyond(self, place: Place) -> tuple[tuple[float, float], tuple[float, float]] | None:
         """Hits and total of canary and stable version over one of the bounds; None: not known."""
         bound = self.bound(place)
         if bound is None:
@@ -54,7 +54,7 @@ class Slower:
     share: float
     base: float
     words: str
-    parts: tuple[tuple[float, Kind, "Place"], ...]
+    parts: tuple[tuple[float, Kind, Place], ...]
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Least and most by which the share exceeds the base."""

@@ -96,7 +96,8 @@ async def test_it_learns_then_compares(tmp_path: Path) -> None:
     compared = {"version": "1", "outcome": "compared"}
     async with asyncio.timeout(30.0):
         while not sample("predictor_drift_windows_total", **compared):
-            send(model, 8, generator)
+            for _ in range(100):  # to ask costs more than to send where there are many series
+                send(model, 8, generator)
             await asyncio.sleep(0)
     assert sample("predictor_drift_learning", version="1") == 0.0
     score = sample("predictor_drift_score", version="1", test="direction")
