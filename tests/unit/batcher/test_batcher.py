@@ -254,7 +254,8 @@ async def test_a_hung_engine_is_fatal_and_its_rows_are_told() -> None:
 
 async def test_the_classic_window_waits_for_a_fuller_batch() -> None:
     engine = FakeEngine()
-    async with batcher(engine, max_queue_delay_ms=10, max_batch_rows=32) as owner:
+    # Longer than any pause that a busy machine makes between two of them.
+    async with batcher(engine, max_queue_delay_ms=500, max_batch_rows=32) as owner:
         tasks = []
         for n in range(8):
             tasks.append(asyncio.create_task(owner.embed([[n]], Lane.QUERY, None)))
