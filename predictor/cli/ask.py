@@ -11,7 +11,7 @@ import msgspec
 
 from predictor.cli.arguments import examples, number
 from predictor.comparison import probe
-from predictor.comparison.exchange import Address, model_path, parse
+from predictor.comparison.exchange import Address, model_route, parse
 from predictor.errors import BadModel, BadSetting
 
 TEXT = "A man is playing a guitar."
@@ -92,7 +92,7 @@ def place(address: Address, model: str, version: str) -> Address:
         raise BadSetting("--version: name the --model, too")
     if address.path:
         raise BadSetting(f"--model: {address.url} names a model already")
-    path = model_path(model)
+    path = model_route(model)
     return replace(address, path=f"{path}/versions/{quote(version, safe='')}" if version else path)
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from predictor.comparison.exchange import Address, call, model_path
+from predictor.comparison.exchange import Address, call, model_route
 from predictor.errors import BadModel, BadSetting
 from predictor.progress import Progress
 from predictor.types import FloatRows
@@ -76,7 +76,7 @@ def find(address: Address) -> Address:
     if address.path:
         call(address, "GET", address.path)
         return address
-    return replace(address, path=model_path(_only_model(address)))
+    return replace(address, path=model_route(_only_model(address)))
 
 
 def embed(address: Address, texts: Sequence[str], progress: Progress) -> Answer:

@@ -68,8 +68,8 @@ def parse(url: str) -> Address:
     return Address(url, parts.scheme == "https", parts.hostname or "", port, path)
 
 
-def model_path(model: str) -> str:
-    """Of a model under any name, which may hold what a path gives a meaning to."""
+def model_route(model: str) -> str:
+    """The path of a model under any name, which may hold what a path gives a meaning to."""
     return f"/v2/models/{quote(model, safe='')}"
 
 

@@ -52,20 +52,21 @@ class Actor:
 
     def _route(self, found: Found, rollout: Object, intent: Intent) -> None:
         """The route that chooses by headers: as it should be, or gone."""
-        there, namespace = found.split, found.isvc["metadata"]["namespace"]
+        there, own = found.split, found.isvc["metadata"]
         if there is not None and not splitting.is_of(there, rollout):
             return
+        namespace, name = own["namespace"], splitting.route_name(own["name"])
         wanted = _split(found, intent)
-        if wanted is None and there is not None:
-            self.cluster.delete("HTTPRoute", namespace, there["metadata"]["name"])
-            logger.info("%s/%s: gone", namespace, there["metadata"]["name"])
-        elif wanted is not None and there is None:
+        if there is None and wanted is not None:
             made = splitting.route(found.isvc, wanted, rollout)
             self.cluster.create("HTTPRoute", namespace, made)
-            logger.info("%s/%s: made", namespace, made["metadata"]["name"])
-        elif wanted is not None and there and not splitting.is_as_wanted(there["spec"], wanted):
-            self.cluster.patch("HTTPRoute", namespace, there["metadata"]["name"], {"spec": wanted})
-            logger.info("%s/%s: changed", namespace, there["metadata"]["name"])
+            logger.info("%s/%s: made", namespace, name)
+        elif there is not None and wanted is None:
+            self.cluster.delete("HTTPRoute", namespace, name)
+            logger.info("%s/%s: gone", namespace, name)
+        elif there is not None and not splitting.is_as_wanted(there["spec"], wanted):
+            self.cluster.patch("HTTPRoute", namespace, name, {"spec": wanted})
+            logger.info("%s/%s: changed", namespace, name)
 
     def _scale(self, found: Found, target: Target, wanted: Shape) -> None:
         """Pods for a canary that neither KServe nor an autoscaler gives more than one."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from predictor.comparison.endpoint import infer
-from predictor.comparison.exchange import model_path, parse
+from predictor.comparison.exchange import model_route, parse
 from predictor.controller.drivers import Side
 from predictor.errors import PredictorError
 from predictor.export.corpus import verification
@@ -47,7 +47,7 @@ class Probe:
 
     def _vectors(self, side: Side, model: str) -> FloatRows:
         """Raises PredictorError."""
-        path = model_path(model)
+        path = model_route(model)
         address = replace(parse(side.url), path=path, key=self._key, timeout_s=TIMEOUT_S)
         batches = [self._texts[at : at + BATCH] for at in range(0, len(self._texts), BATCH)]
         return np.concatenate([infer(address, batch, PARAMETERS).raw for batch in batches])

@@ -16,8 +16,8 @@ from predictor.rollout.proportions import increase
 # Where its own tail is heavy, a canary may be several times as slow and hardly reach into that.
 SLOWEST, SLOW = 0.01, 0.1
 Buckets = Mapping[float, float]
-# Which percentile, and which of the bounds next to it.
-Place = tuple[int, int]
+# Slow ones and all of them.
+Counted = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +32,13 @@ class Kind:
     stable: Buckets
     bounds: tuple[tuple[float, ...], ...]
 
-    def bound(self, place: Place) -> float | None:
-        percentile, index = place
+    def bound(self, percentile: int, index: int) -> float | None:
+        """The first or the second bound next to a percentile."""
         found = self.bounds[percentile]
         return found[min(index, len(found) - 1)] if found else None
 
-    def beyond(self, place: Place) -> tuple[tuple[float, float], tuple[float, float]] | None:
-        """Hits and total of canary and stable version over one of the bounds; None: not known."""
-        bound = self.bound(place)
-        if bound is None:
-            return None
+    def beyond(self, bound: float) -> tuple[Counted, Counted]:
+        """Answers of canary and stable version over a bound."""
         ours, theirs = self.canary[inf], self.stable[inf]
         slow, base = ours - self.canary[bound], theirs - self.stable[bound]
         return (max(0.0, slow), ours), (max(0.0, base), theirs)
@@ -49,18 +46,20 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Slower:
-    """The canary's share of slow answers, the stable version's if it had the canary's mix."""
+    """The canary's share of slow answers, the stable version's if it had the canary's mix.
+
+    parts: share of each kind in the canary's answers, and what is counted of it; None: not known.
+    """
 
     share: float
     base: float
     words: str
-    parts: tuple[tuple[float, Kind, Place], ...]
+    parts: tuple[tuple[float, tuple[Counted, Counted] | None], ...]
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Least and most by which the share exceeds the base."""
         below = above = middle = 0.0
-        for weight, kind, place in self.parts:
-            known = kind.beyond(place)
+        for weight, known in self.parts:
             low, high = increase(*known, confidence) if known else (-1.0, 1.0)
             difference = _share(known[0]) - _share(known[1]) if known else 0.0
             middle += weight * difference
@@ -89,23 +88,23 @@ def slower(kinds: list[Kind]) -> list[Slower]:
     total = sum(kind.canary[inf] for kind in kinds)
     asked = [(kind.canary[inf] / total, kind) for kind in kinds if kind.canary[inf] > 0]
     found: dict[tuple[float | None, ...], Slower] = {}
-    for place in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        bounds = tuple(kind.bound(place) for _, kind in asked)
+    for percentile, index in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        bounds = tuple(kind.bound(percentile, index) for _, kind in asked)
         if any(bound is not None for bound in bounds) and bounds not in found:
-            found[bounds] = _at(asked, place)
+            found[bounds] = _over(bounds, asked)
     return list(found.values())
 
 
-def _at(asked: list[tuple[float, Kind]], place: Place) -> Slower:
-    share = base = 0.0
-    bounds = []
-    for weight, kind in asked:
-        if (known := kind.beyond(place)) is not None:
-            share += weight * _share(known[0])
-            base += weight * _share(known[1])
-            bounds.append(f"{(kind.bound(place) or 0.0) * 1e3:g}")
-    words = f"{share:.2%} over {' or '.join(bounds)} ms, stable {base:.2%}"
-    return Slower(share, base, words, tuple((weight, kind, place) for weight, kind in asked))
+def _over(bounds: tuple[float | None, ...], asked: list[tuple[float, Kind]]) -> Slower:
+    parts = tuple(
+        (weight, None if bound is None else kind.beyond(bound))
+        for bound, (weight, kind) in zip(bounds, asked, strict=True)
+    )
+    known = [(weight, counted) for weight, counted in parts if counted is not None]
+    share = sum(weight * _share(canary) for weight, (canary, _) in known)
+    base = sum(weight * _share(stable) for weight, (_, stable) in known)
+    told = " or ".join(f"{bound * 1e3:g}" for bound in bounds if bound is not None)
+    return Slower(share, base, f"{share:.2%} over {told} ms, stable {base:.2%}", parts)
 
 
 def _kind(canary: Buckets, stable: Buckets) -> Kind:
@@ -129,5 +128,5 @@ def _less(whole: Buckets, part: Buckets) -> Buckets:
     return left
 
 
-def _share(counted: tuple[float, float]) -> float:
+def _share(counted: Counted) -> float:
     return counted[0] / counted[1]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from predictor.comparison.exchange import Address, model_path, parse
+from predictor.comparison.exchange import Address, model_route, parse
 from predictor.errors import BadSetting, InvalidInput
 from predictor.metrics import SHADOW_COSINE, SHADOW_OUTCOMES, SHADOW_TEXTS, remove_version
 from predictor.rollout.shadowed import Report, Totals
@@ -42,7 +42,7 @@ class Order(Struct, frozen=True, kw_only=True):
             raise InvalidInput(f"url: {error}") from error
         if server.path:
             raise InvalidInput("url: without a path; the model has a field of its own")
-        path = model_path(self.model)
+        path = model_route(self.model)
         return replace(server, path=path, key=self.key, timeout_s=TIMEOUT_S)
 
 

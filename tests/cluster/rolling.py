@@ -8,7 +8,8 @@ from typing import Any
 from tests.cluster import kit as kits
 from tests.cluster.api import Api, Object, wait_for
 from tests.cluster.conftest import NAMESPACE
-from tests.cluster.release import CONTROLLER, Release
+from tests.cluster.load import Load
+from tests.cluster.release import CONTROLLER, CONTROLLERS, Release
 
 # Holds of seconds instead of minutes; everything else as it comes, but for the looks that follow
 # each other as fast as this Prometheus scrapes. This node has two cores for all, and new pods
@@ -27,6 +28,20 @@ def controlled(api: Api, namespace: str, folder: Path, values: Object, **changed
     rollout = {"mode": "controller", "steps": STEPS, "analysis": ANALYSIS}
     rollout |= changed.pop("rollout", {})
     return Release(api, "minilm", namespace, folder, values | {"rollout": rollout} | changed)
+
+
+@contextlib.contextmanager
+def answering(gateway: str, release: Release) -> Iterator[Release]:
+    """Installed, ready, led by a controller, and known to Envoy; gone at the end."""
+    release.upgrade()
+    try:
+        release.ready()
+        wait_for("a controller", lambda: leader(release.api, CONTROLLERS), 120.0)
+        with Load(gateway, release.host, "minilm") as load:
+            wait_for("good answers", load.settled, 60.0)
+        yield release
+    finally:
+        release.uninstall()
 
 
 def wanted(release: Release, uri: str, name: str, image: Object | None = None) -> None:

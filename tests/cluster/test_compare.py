@@ -16,8 +16,8 @@ from tests.cluster.conftest import NAMESPACE
 from tests.cluster.grpc_client import infer
 from tests.cluster.load import Load
 from tests.cluster.prometheus import Prometheus
-from tests.cluster.release import ADMIN, CLAIM, CONTROLLERS, Release, secret
-from tests.cluster.rolling import controlled, ended, kubectl, leader, status, wanted
+from tests.cluster.release import ADMIN, CLAIM, Release, secret
+from tests.cluster.rolling import answering, controlled, ended, kubectl, status, wanted
 
 pytestmark = [pytest.mark.cluster, pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -41,24 +41,18 @@ def compared(
 ) -> Iterator[Release]:
     """Version 1, and version 2 beside it: with a share of the users, until somebody is told."""
     del prometheus  # the controller asks it
-    installed = controlled(
+    release = controlled(
         cluster, NAMESPACE, tmp_path_factory.mktemp("compared"), model_values,
         autoscaling={"mode": "none", "minReplicas": 2}, rollout=ROLLOUT,
         access={"adminTokenSecret": {"name": ADMIN}},
     )  # fmt: skip
-    installed.upgrade()
-    try:
-        installed.ready()
-        wait_for("a controller", lambda: leader(cluster, CONTROLLERS), 120.0)
+    with answering(gateway, release) as installed:
         with Load(gateway, installed.host, "minilm", unique=True) as load:
-            wait_for("good answers", load.settled, 60.0)
             wanted(installed, f"pvc://{CLAIM}/v2", "v2")
             wait_for("both", lambda: status(installed).get("phase") == "Comparing", 240.0)
             wait_for("more answers", load.settled, 30.0)
         assert load.failures() == [], load.told()
         yield installed
-    finally:
-        installed.uninstall()
 
 
 def ask(gateway: str, release: Release, **headers: str) -> httpx.Response:

@@ -13,6 +13,7 @@ from tests.cluster.load import Load
 from tests.cluster.prometheus import Prometheus
 from tests.cluster.release import CONTROLLERS, Release, restarts
 from tests.cluster.rolling import (
+    answering,
     controlled,
     ended,
     events,
@@ -40,19 +41,12 @@ def rolled(
 ) -> Iterator[Release]:
     """Version 1 on two pods, which the controller has; Prometheus knows them, and so does Envoy."""
     del prometheus  # the controller asks it
-    installed = controlled(
+    release = controlled(
         cluster, NAMESPACE, tmp_path_factory.mktemp("rolled"), model_values,
         autoscaling={"mode": "none", "minReplicas": 2},
     )  # fmt: skip
-    installed.upgrade()
-    try:
-        installed.ready()
-        wait_for("a controller", lambda: leader(cluster, CONTROLLERS), 120.0)
-        with Load(gateway, installed.host, "minilm") as load:
-            wait_for("good answers", load.settled, 60.0)
+    with answering(gateway, release) as installed:
         yield installed
-    finally:
-        installed.uninstall()
 
 
 def has_weight(release: Release, weight: int) -> bool:

@@ -1,7 +1,8 @@
 """What the contract tests share: facts of the model, texts with known vectors, answers' parts."""
 
 import binascii
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ CAT_THEN_DOG = "cat " * 300 + "dog " * 300
 # The ids of "hello world", without and with [CLS] and [SEP].
 HELLO_WORLD = [7592, 2088]
 WRAPPED_HELLO_WORLD = [101, *HELLO_WORLD, 102]
+
+# A changed file counts within a second of the next look at it; the rest is for a busy machine.
+SOON_S = 10.0
 
 # Beyond these a vector is another one, not the same one rounded differently.
 TOLERANCE = 1e-4
@@ -121,3 +125,13 @@ def counted(http: httpx.Client, name: str, **labels: str) -> float:
 def texts_embedded(http: httpx.Client, lane: str) -> float:
     """How many texts the server has embedded so far in that lane."""
     return counted(http, "predictor_inputs_total", lane=lane)
+
+
+def soon(holds: Callable[[], bool]) -> bool:
+    """Whether it holds before long."""
+    end = time.monotonic() + SOON_S
+    while time.monotonic() < end:
+        if holds():
+            return True
+        time.sleep(0.02)
+    return False

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +25,7 @@ from langchain_openai import OpenAIEmbeddings
 from tritonclient.http import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
-from tests.contract.helpers import counted
+from tests.contract.helpers import counted, soon
 from tests.serving import Server
 from tests.unit.access.files import Mount, entry, listing
 
@@ -44,7 +43,6 @@ UNKNOWN_KEY = "sk-nobody-knows-this-one-0123456789"
 REPLACED, ADDED = "sk-replaced-0123456789", "sk-added-0123456789"
 REQUESTS = 2
 TOKENS = 60
-SOON_S = 10.0
 
 
 def entries() -> list[dict[str, Any]]:
@@ -629,16 +627,6 @@ def test_grpc_without_limits(grpc_call: GrpcCall) -> None:
 
 
 # The file of keys
-
-
-def soon(holds: Callable[[], bool]) -> bool:
-    """Whether it holds before long."""
-    end = time.monotonic() + SOON_S
-    while time.monotonic() < end:
-        if holds():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_keys_are_replaced_without_a_restart(

@@ -16,7 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from predictor.server.kserve_sdk import services
 from tests.collector import GrpcCollector, attributes
 from tests.contract.helpers import counted
-from tests.integration.faults.troubled import infer_message
+from tests.integration.bad_input.asking import infer_message
 from tests.serving import Server, model_flags
 
 SECRET = "a text that no span may hold"

@@ -25,8 +25,6 @@ ROUTES = [
     ("DELETE", "/admin/shadow"),
 ]
 UNLOAD = f"{MODELS}/minilm/unload"
-# A changed file counts within a second of the next look at it; the rest is for a busy machine.
-SOON_S = 10.0
 
 
 def free_port() -> int:

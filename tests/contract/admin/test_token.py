@@ -1,7 +1,6 @@
 """Who has the token, and who has not."""
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,12 +10,12 @@ import pytest
 from tests.contract.admin.opened import (
     BEARER,
     ROUTES,
-    SOON_S,
     TOKEN,
     UNLOAD,
     Served,
     default_version,
 )
+from tests.contract.helpers import soon
 
 
 def assert_unauthorized(response: httpx.Response) -> None:
@@ -76,16 +75,6 @@ def test_with_the_token(with_token: Served, url: str, headers: dict[str, str]) -
 
 def test_token_is_not_for_inference(anybody: httpx.Client) -> None:
     assert default_version(anybody) == "2"
-
-
-def soon(holds: Callable[[], bool]) -> bool:
-    """Whether it holds before long."""
-    end = time.monotonic() + SOON_S
-    while time.monotonic() < end:
-        if holds():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 @pytest.fixture

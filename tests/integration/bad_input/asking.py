@@ -78,7 +78,7 @@ def validation_status(protocol: str) -> int:
     return 422 if protocol == "tei" else 400
 
 
-def infer_message(*texts: bytes, **changes: Any) -> Any:
+def infer_message(*texts: str | bytes, **changes: Any) -> Any:
     """A ModelInferRequest with typed contents."""
     message = messages.ModelInferRequest(
         model_name=changes.get("model", MODEL), model_version=changes.get("version", "")
@@ -88,7 +88,8 @@ def infer_message(*texts: bytes, **changes: Any) -> Any:
         datatype=changes.get("datatype", "BYTES"),
         shape=changes.get("shape", [len(texts)]),
     )
-    tensor.contents.bytes_contents.extend(texts)
+    raw = (text.encode() if isinstance(text, str) else text for text in texts)
+    tensor.contents.bytes_contents.extend(raw)
     return message
 
 
@@ -112,7 +113,7 @@ def refused(stub: Any, message: Any, **options: Any) -> Refusal:
 def vectors_of(protocol: str, http: httpx.Client, stub: Any, text: str) -> Any:
     """The one text's vector over any protocol."""
     if protocol == "grpc":
-        answer = stub.ModelInfer(infer_message(text.encode()), timeout=30.0)
+        answer = stub.ModelInfer(infer_message(text), timeout=30.0)
         return np.frombuffer(answer.raw_output_contents[0], "<f4")
     response = http.post(PATHS[protocol], json=body(protocol, [text]))
     assert response.status_code == 200, response.text

@@ -12,6 +12,7 @@ import pytest
 
 from predictor.server.kserve_sdk import services
 from tests.contract.helpers import MODEL
+from tests.integration.bad_input.asking import infer_message
 from tests.integration.faults.troubled import (
     FLOOD_ROWS,
     LONG_TEXT,
@@ -19,7 +20,6 @@ from tests.integration.faults.troubled import (
     code_of,
     count,
     flooded,
-    infer_message,
     running,
     wait_until,
 )

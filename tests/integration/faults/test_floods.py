@@ -13,12 +13,12 @@ import pytest
 
 from predictor.server.kserve_sdk import messages, services
 from tests.contract.helpers import MODEL
+from tests.integration.bad_input.asking import infer_message
 from tests.integration.faults.troubled import (
     LONG_TEXT,
     client_of,
     count,
     flooded,
-    infer_message,
     running,
 )
 from tests.serving import Server, model_flags

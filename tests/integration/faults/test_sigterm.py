@@ -13,12 +13,12 @@ import httpx
 import pytest
 
 from predictor.server.kserve_sdk import messages, services
+from tests.integration.bad_input.asking import infer_message
 from tests.integration.faults.troubled import (
     LONG_TEXT,
     client_of,
     code_of,
     count,
-    infer_message,
     wait_until,
 )
 from tests.serving import Server, model_flags

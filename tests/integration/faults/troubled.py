@@ -14,8 +14,7 @@ from typing import Any, cast
 import grpc
 import httpx
 
-from predictor.server.kserve_sdk import messages
-from tests.contract.helpers import MODEL, counted
+from tests.contract.helpers import counted
 from tests.serving import Server
 
 LONG_TEXT = "word " * 250
@@ -69,13 +68,6 @@ def flooded(server: Server, client: httpx.Client) -> Iterator[socket.socket]:
         wait_until(lambda: count(client, "predictor_queue_rows") > 100)
         yield connection
     wait_until(lambda: count(client, "predictor_queue_tokens") == 0, 3.0)
-
-
-def infer_message(*texts: str) -> Any:
-    message = messages.ModelInferRequest(model_name=MODEL)
-    tensor = message.inputs.add(name="text", datatype="BYTES", shape=[len(texts)])
-    tensor.contents.bytes_contents.extend(text.encode() for text in texts)
-    return message
 
 
 def code_of(stub: Any, message: Any, **options: Any) -> grpc.StatusCode:
