@@ -62,11 +62,21 @@ class Actor:
             self.cluster.create("HTTPRoute", namespace, made)
             logger.info("%s/%s: made", namespace, name)
         elif there is not None and wanted is None:
-            self.cluster.delete("HTTPRoute", namespace, name)
-            logger.info("%s/%s: gone", namespace, name)
+            self._withdraw(there)
         elif there is not None and not splitting.is_as_wanted(there["spec"], wanted):
             self.cluster.patch("HTTPRoute", namespace, name, {"spec": wanted})
             logger.info("%s/%s: changed", namespace, name)
+
+    def _withdraw(self, split: Object) -> None:
+        """In two rounds: no request goes by it any more, and the gateway says so; then it goes."""
+        namespace, name = split["metadata"]["namespace"], split["metadata"]["name"]
+        if not splitting.is_disarmed(split["spec"]):
+            spec = splitting.disarmed(split["spec"])
+            self.cluster.patch("HTTPRoute", namespace, name, {"spec": spec})
+            logger.info("%s/%s: disarmed", namespace, name)
+        elif standard.is_programmed(split):
+            self.cluster.delete("HTTPRoute", namespace, name)
+            logger.info("%s/%s: gone", namespace, name)
 
     def _scale(self, found: Found, target: Target, wanted: Shape) -> None:
         """Pods for a canary that neither KServe nor an autoscaler gives more than one."""

@@ -201,6 +201,36 @@ def test_it_is_gone_before_one_of_the_two_is(word: str, end: str) -> None:
     assert OURS not in world.objects
 
 
+@pytest.mark.parametrize("word", ["promote", "abort"])
+def test_nobody_is_on_his_way_by_it_when_it_goes(word: str) -> None:
+    """First a header that nobody sends, and the gateway's word that it asks for it."""
+    world = begun()
+    compared(world)
+    say(world, word)
+    seen: list[bool] = []
+
+    def look(world: World) -> None:
+        if OURS in world.objects:
+            seen.append(splitting.is_disarmed(world.objects[OURS]["spec"]))
+
+    play(world, each=look)
+    assert seen[:1] == [False]
+    assert seen[-1:] == [True]
+    assert seen == sorted(seen)
+
+
+def test_it_stays_until_the_gateway_has_taken_that_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = begun()
+    compared(world)
+    monkeypatch.setattr(world, "_program", lambda: None)
+    say(world, "promote")
+    play(world, until=lambda state: world.now > 1_000_500)
+    assert splitting.is_disarmed(world.objects[OURS]["spec"])
+    assert told(world).phase == "Promoting"  # and waits; EmbeddingRolloutWaits says so
+    monkeypatch.undo()
+    assert play(world).phase == "Succeeded"
+
+
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("word", ["promote", "abort"])
 def test_killed_at_every_write_it_is_gone_at_the_end(word: str, after: bool) -> None:
@@ -236,7 +266,7 @@ def test_without_the_wish_it_goes() -> None:
     world = begun()
     compared(world)
     world.edit("EmbeddingRollout", "minilm", {"spec": {"compare": None}})
-    play(world, until=lambda state: OURS not in world.objects, rounds=3)
+    play(world, until=lambda state: OURS not in world.objects, rounds=5)
     assert told(world).phase == "Comparing"
 
 
