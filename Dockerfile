@@ -19,9 +19,9 @@ RUN python3 -m venv --without-pip /opt/predictor
 
 # Dependencies first, with an empty package in our place: they are a layer of their own, made anew
 # only when pyproject.toml or the versions change. Out of them goes what is declared and no server
-# imports (hack/image/installed.py says what and why; a third of it all), the libraries' own tests and
-# programs. Bytecode is never checked against its source: builders rewrite times, and nothing in an
-# image changes.
+# imports (hack/image/installed.py says what and why; a third of it all), files that are not served,
+# the libraries' own tests and programs. Bytecode is never checked against its source: builders
+# rewrite times, and nothing in an image changes.
 WORKDIR /dependencies
 COPY pyproject.toml LICENSE hack/constraints.txt ./
 COPY hack/image/installed.py hack/image/prune.py ./hack/image/
@@ -31,10 +31,13 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m pip --python /opt/predictor/bin/python install \
       --no-cache-dir --no-compile --only-binary :all: \
       --constraint constraints.txt ".[${extras}]" && \
-    /opt/predictor/bin/python -m hack.image.prune \
+    /opt/predictor/bin/python -m hack.image.prune distributions \
       "${extras}" /opt/predictor/lib/python3*/site-packages >unneeded && \
     python3 -m pip --python /opt/predictor/bin/python uninstall --yes \
       --requirement unneeded predictor && \
+    /opt/predictor/bin/python -m hack.image.prune files \
+      /opt/predictor/lib/python3*/site-packages >unneeded && \
+    xargs rm <unneeded && \
     find /opt/predictor/bin -type f -delete && \
     find /opt/predictor/lib -type d \
       \( -name tests -o -path '*/onnx/backend/test' -o -path '*/site-packages/kubernetes/aio' \) \

@@ -1,23 +1,26 @@
 """Write the values of each chart into its README.md and its schema, out of values.yaml.
 
-A value is documented once, by the comment `# -- text` above it. `--check` writes nothing: one line
-a fault (a value without text, a value that the schema does not know, a stale file), exit code 1 if
-there is one. Run by hack/verify.sh, from any folder.
+A value is documented once, by the comment `# -- text` above it. A value that was renamed stays in
+the schema as `deprecated`, so that a template can refuse it by its new name. The sections go into
+files/sections.txt, by which a template notices the values of an earlier chart. `--check` writes
+nothing: one line a fault (a value without text, a value that the schema does not know, a stale
+file), exit code 1 if there is one. Run by hack/verify.sh, from any folder.
 """
 
 import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+from markdown_pages import Section, with_section
 
 ROOT = Path(__file__).resolve().parents[1]
 CHARTS = ("embedding-runtime", "embedding-model")
-BEGIN, END = "<!-- values: made by hack/charts_readme.py -->", "<!-- /values -->"
+SECTION = Section("<!-- values: made by hack/charts_readme.py -->", "<!-- /values -->")
 KEY = re.compile(r"(?P<indent> *)(?P<key>[\w.-]+):")
 TEXT = re.compile(r" *# -- (?P<text>.+)")
 
@@ -28,12 +31,12 @@ def documented(source: str) -> dict[str, str]:
     path: list[tuple[int, str]] = []
     pending = ""
     for line in source.splitlines():
-        if found := TEXT.fullmatch(line):
-            pending = found["text"]
-        elif found := KEY.match(line):
-            indent = len(found["indent"])
+        if match := TEXT.fullmatch(line):
+            pending = match["text"]
+        elif match := KEY.match(line):
+            indent = len(match["indent"])
             path = [(depth, key) for depth, key in path if depth < indent]
-            path.append((indent, found["key"]))
+            path.append((indent, match["key"]))
             if pending:
                 texts[".".join(key for _, key in path)] = pending
             pending = ""
@@ -41,13 +44,25 @@ def documented(source: str) -> dict[str, str]:
 
 
 def leaves(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every value of a schema that holds no named values itself, but for Helm's own `global`."""
-    for name, below in schema["properties"].items():
+    """Every value of a schema that holds no named values itself, but for Helm's own `global`.
+
+    Deprecated values are left out: they are there to be refused.
+    """
+    for name, part in schema["properties"].items():
         here = f"{path}.{name}" if path else name
-        if "properties" in below and name != "resources":
-            yield from leaves(below, here)
-        elif here != "global":
-            yield here, below
+        if "properties" in part and name != "resources":
+            yield from leaves(part, here)
+        elif here != "global" and not part.get("deprecated"):
+            yield here, part
+
+
+def sections(paths: Iterable[str]) -> list[str]:
+    """The maps that hold the documented values, the outer ones first."""
+    names: dict[str, None] = {}
+    for path in paths:
+        keys = path.split(".")
+        names |= dict.fromkeys(".".join(keys[:depth]) for depth in range(1, len(keys)))
+    return list(names)
 
 
 def default(values: Any, path: str) -> Any:
@@ -63,15 +78,6 @@ def table(texts: dict[str, str], values: Any) -> str:
         shown = json.dumps(default(values, path), ensure_ascii=False).replace("|", "\\|")
         rows.append(f"| `{path}` | `{shown}` | {text.replace('|', chr(92) + '|')} |")
     return "\n".join(rows)
-
-
-def with_table(readme: str, rows: str) -> str:
-    """The README with its table replaced. Raises ValueError where its marks are missing."""
-    before, mark, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
-        raise ValueError(f"the lines {BEGIN} and {END} are missing")
-    return f"{before}{BEGIN}\n\n{rows}\n\n{END}{after}"
 
 
 def faults(texts: dict[str, str], values: Any, known: dict[str, dict[str, Any]]) -> Iterator[str]:
@@ -92,17 +98,18 @@ def made(chart: Path) -> tuple[list[str], dict[Path, str]]:
     texts, values = documented(source), yaml.safe_load(source)
     schema = json.loads((chart / "values.schema.json").read_text(encoding="utf-8"))
     known = dict(leaves(schema))
-    found = sorted(faults(texts, values, known))
-    if found:
-        return found, {}
+    messages = sorted(faults(texts, values, known))
+    if messages:
+        return messages, {}
     for path, part in known.items():
         rules = {key: rule for key, rule in part.items() if key != "description"}
         part.clear()
         part.update({"description": texts[path], **rules})
     readme = (chart / "README.md").read_text(encoding="utf-8")
     return [], {
-        chart / "README.md": with_table(readme, table(texts, values)),
+        chart / "README.md": with_section(readme, SECTION, table(texts, values)),
         chart / "values.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
+        chart / "files/sections.txt": "".join(f"{path}\n" for path in sections(texts)),
     }
 
 
@@ -112,17 +119,17 @@ def main(arguments: list[str] | None = None) -> int:
     check = parser.parse_args(arguments).check
     bad = False
     for name in CHARTS:
-        found, files = made(ROOT / "charts" / name)
+        messages, files = made(ROOT / "charts" / name)
         for path, text in files.items():
             if path.read_text(encoding="utf-8") == text:
                 continue
             if check:
-                found.append(f"{path.name} is stale: run hack/charts_readme.py")
+                messages.append(f"{path.name} is stale: run hack/charts_readme.py")
             else:
                 path.write_text(text, encoding="utf-8")
-        for fault in found:
+        for fault in messages:
             sys.stderr.write(f"charts/{name}: {fault}\n")
-        bad = bad or bool(found)
+        bad = bad or bool(messages)
     return int(bad)
 
 

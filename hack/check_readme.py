@@ -1,35 +1,51 @@
-"""Check that the READMEs name only what exists: paths, links, flags, settings, metrics, scripts.
+"""Check that every Markdown page names only what exists.
 
-Run by hack/verify.sh, from any folder. One line a fault; exit code 1 if there is one.
+That is: paths, links and their headings, flags, settings, metrics, scripts, Python that compiles,
+and the examples that hack/page_examples.py looks at; and that README.md stays short. Run by
+hack/verify.sh, from any folder. One line a fault; exit code 1 if there is one.
 """
 
 import argparse
 import ast
-import dataclasses
 import re
 import sys
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from pathlib import Path
-from typing import NamedTuple
 
+from markdown_pages import ROOT, Faults, Line, check_links, page_names, read
+from page_examples import check_chart_values, check_commands, check_requests, check_rollouts
 from prometheus_client.metrics import MetricWrapperBase
 
 from predictor import metrics
 from predictor.cli import COMMANDS
 from predictor.controller import metrics as rollouts
-from predictor.settings import GROUPS
+from predictor.settings import GROUPS, fields_of
 
-ROOT = Path(__file__).resolve().parents[1]
-READMES = ("README.md", "predictor/README.md", "hack/README.md", "tests/README.md")
-FLAGS_OF_THE_SERVER = ("README.md", "predictor/README.md")
+# README.md says what the server is and how to try it; everything else has a page of its own.
+MOST_LINES = 200
+# What was removed or renamed is history there, and no fault.
+HISTORY = ("charts/embedding-model/CHANGELOG.md", "charts/embedding-runtime/CHANGELOG.md")
+# pytest's flags stand beside ours there, and in the made pages those of curl, and those
+# that settings had before.
+FLAGS_OF_OTHERS = (
+    "hack/README.md",
+    "hack/bench/README.md",
+    "tests/README.md",
+    "predictor/docs/clients.md",
+    "predictor/docs/configuration.md",
+)
+# Helm's, where they are named without a command.
+HELM_FLAGS = {
+    "--set", "--values", "--take-ownership", "--reuse-values", "--reset-then-reuse-values",
+    "--force-conflicts",
+}  # fmt: skip
 
-SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
-LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(r"(?:\./)?((?:predictor|tests|hack|charts|manifests)/[\w./*-]*)")
 MODULE = re.compile(r"[a-z_]+/[a-z_]+\.py")  # as README.md of a folder names its own files
 FLAG = re.compile(r"(?<![\w-])--[a-zA-Z][\w-]*")
 VARIABLE = re.compile(r"\bPREDICTOR_[A-Z0-9_]*[A-Z0-9]\b(?!\*)")
-METRIC = re.compile(r"\bpredictor_[a-z0-9_]*[a-z0-9]\b(?!\*)")
+# A recording rule has colons around the name.
+METRIC = re.compile(r"(?<![\w:])predictor_[a-z0-9_]*[a-z0-9]\b(?![*:])")
 SCRIPT = re.compile(r"[\w-]+\.(?:sh|py)")
 # Commands whose flags are not ours.
 FOREIGN = re.compile(r"\s*(?:\$ )?(?:docker|buildah|kubectl|helm|pip|python3?|pytest|curl)\b")
@@ -41,42 +57,14 @@ ENDINGS = {
 }
 
 
-class Line(NamedTuple):
-    """A line of a README; `fence` is the language of the code block it stands in, if any."""
-
-    number: int
-    text: str
-    fence: str | None
-
-    def code(self) -> list[str]:
-        return SPAN.findall(self.text) if self.fence is None else [self.text]
-
-    def prose(self) -> str:
-        return SPAN.sub("", self.text) if self.fence is None else ""
-
-
-Faults = Iterator[tuple[int, str]]
-
-
-def read(text: str) -> list[Line]:
-    lines: list[Line] = []
-    fence: str | None = None
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.lstrip().startswith("```"):
-            fence = line.strip("` ") if fence is None else None
-        else:
-            lines.append(Line(number, line, fence))
-    return lines
-
-
 def settings() -> set[str]:
     """Every field of the settings, by its name."""
-    return {field.name for group in GROUPS.values() for field in dataclasses.fields(group)}
+    return {field.name for group in GROUPS.values() for field in fields_of(group)}
 
 
 def flags() -> set[str]:
     """Of the commands, settings in both spellings, and of the scripts (their headers)."""
-    known = {"--help", "--version"}
+    known = {"--help", "--version", *HELM_FLAGS}
     for command in COMMANDS:
         commands = argparse.ArgumentParser().add_subparsers()
         command.add(commands)
@@ -94,8 +82,8 @@ def flags_of(parser: argparse.ArgumentParser) -> set[str]:
     known = set(FLAG.findall(parser.format_help()))
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for below in action.choices.values():
-                known |= flags_of(below)
+            for subparser in action.choices.values():
+                known |= flags_of(subparser)
     return known
 
 
@@ -115,12 +103,13 @@ def check_paths(lines: list[Line], folder: Path) -> Faults:
             if path := PATH.fullmatch(named):
                 if not any(ROOT.glob(path[1])):
                     yield line.number, f"{path[1]} does not exist"
-            elif MODULE.fullmatch(named) and not (folder / named).is_file():
+            elif MODULE.fullmatch(named) and not is_module(named, folder):
                 yield line.number, f"{named} does not exist in {folder.name}/"
-        for target in LINK.findall(line.prose()):
-            local = target.partition("#")[0]
-            if local and ":" not in local and not (folder / local).exists():
-                yield line.number, f"the link to {target} leads nowhere"
+
+
+def is_module(named: str, folder: Path) -> bool:
+    """The pages in predictor/docs name modules as predictor/README.md does."""
+    return any((base / named).is_file() for base in (folder, ROOT / "predictor"))
 
 
 def check_names(lines: list[Line], pattern: re.Pattern[str], known: Set[str], what: str) -> Faults:
@@ -135,21 +124,21 @@ def check_names(lines: list[Line], pattern: re.Pattern[str], known: Set[str], wh
 
 def check_scripts(lines: list[Line]) -> Faults:
     """The first cells of the table name the scripts of the folder, all of them."""
-    there = {path.name for path in ROOT.glob("hack/*") if SCRIPT.fullmatch(path.name)}
+    existing = {path.name for path in ROOT.glob("hack/*") if SCRIPT.fullmatch(path.name)}
     named: dict[str, int] = {}
     for line in lines:
         cells = line.text.split("|")
         if line.fence is None and len(cells) > 2:
             named |= dict.fromkeys(SCRIPT.findall(cells[1]), line.number)
-    yield from ((named[name], f"hack/{name} does not exist") for name in named.keys() - there)
-    yield from ((1, f"hack/{name} is not in the table") for name in sorted(there - named.keys()))
+    yield from ((named[name], f"hack/{name} does not exist") for name in named.keys() - existing)
+    yield from ((1, f"hack/{name} is not in the table") for name in sorted(existing - named.keys()))
 
 
 def check_python(lines: list[Line]) -> Faults:
     block: list[Line] = []
     for line in [*lines, Line(0, "", None)]:
         if block and (line.fence != "python" or line.number != block[-1].number + 1):
-            code = "\n".join(one.text for one in block)
+            code = "\n".join(entry.text for entry in block)
             try:
                 compile(code, "README", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             except SyntaxError as error:
@@ -161,24 +150,31 @@ def check_python(lines: list[Line]) -> Faults:
 
 def check(name: str) -> Faults:
     path = ROOT / name
-    if not path.is_file():
-        yield 1, "this file does not exist"
+    text = path.read_text(encoding="utf-8")
+    lines = read(text)
+    yield from check_links(lines, path)
+    yield from check_paths(lines, path.parent)
+    if name in HISTORY:
         return
-    lines = read(path.read_text())
     variables = {f"PREDICTOR_{setting.upper()}" for setting in settings()}
     variables |= set(VARIABLE.findall((ROOT / "tests/conftest.py").read_text()))
-    yield from check_paths(lines, path.parent)
     yield from check_names(lines, VARIABLE, variables, "setting of the server or the tests")
     yield from check_names(lines, METRIC, series(), "metric")
-    if name in FLAGS_OF_THE_SERVER:
+    if name not in FLAGS_OF_OTHERS:
         yield from check_names(lines, FLAG, flags(), "flag of a command or of a script")
     if name == "hack/README.md":
         yield from check_scripts(lines)
+    yield from check_requests(lines)
+    yield from check_commands(lines)
+    yield from check_chart_values(lines)
+    yield from check_rollouts(text)
     yield from check_python(lines)
+    if name == "README.md" and (count := len(text.splitlines())) > MOST_LINES:
+        yield count, f"README.md has {count} lines; the most is {MOST_LINES}"
 
 
 def main() -> int:
-    faults = [f"{name}:{number}: {fault}" for name in READMES for number, fault in check(name)]
+    faults = [f"{name}:{number}: {fault}" for name in page_names() for number, fault in check(name)]
     sys.stdout.writelines(f"{fault}\n" for fault in faults)
     return 1 if faults else 0
 

@@ -9,21 +9,32 @@
 #   demo      install, then a first request and a canary that gets 10 % of the traffic
 #   down      removes what was installed, and stops the test cluster
 #
-#   KUBECONFIG   any cluster with KServe >= 0.20 in Standard mode and the Gateway API
-#   IMAGE        the server's image there, REPOSITORY:TAG (default on the test cluster: built here)
-#   MODEL_URI    storageUri of the model (default on the test cluster: all-MiniLM-L6-v2)
-#   CANARY_URI   storageUri of the second version (default on the test cluster: the same once more)
-#   NAMESPACE    default: demo
-#   GATEWAY      service of the gateway, NAMESPACE/NAME (default: Envoy Gateway's for KServe)
-#   KIT          script of the test cluster (default: ../shared/cluster/kit); needs root and buildah
+#   KUBECONFIG      any cluster with KServe >= 0.20 in Standard mode and the Gateway API
+#   IMAGE           the server's image there, REPOSITORY:TAG (default on the test cluster: built here)
+#   MODEL_URI       storageUri of the model (default on the test cluster: all-MiniLM-L6-v2)
+#   CANARY_URI      storageUri of the second version (default on the test cluster: the same once more)
+#   RUNTIME_VALUES  file with values of chart embedding-runtime
+#   MODEL_VALUES    file with values of chart embedding-model, such as `resources`
+#   NAMESPACE       default: demo
+#   WAIT_SECONDS    how long the model may take to be ready (default: 600)
+#   GATEWAY         service of the gateway, NAMESPACE/NAME (default: Envoy Gateway's for KServe)
+#   KIT             script of the test cluster (default: ../shared/cluster/kit); needs root and buildah
+#
+# Before it installs it says whether the requests of the pods fit on a node. While it waits it says
+# every ten seconds what the pods wait for, and once more if they are not ready in time.
 
 set -o errexit -o nounset -o pipefail
+# Files of the caller are found from the folder of the caller.
+[[ -z ${RUNTIME_VALUES:-} ]] || RUNTIME_VALUES=$(realpath -- "$RUNTIME_VALUES")
+[[ -z ${MODEL_VALUES:-} ]] || MODEL_VALUES=$(realpath -- "$MODEL_VALUES")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source hack/lib.sh
 help_if_asked "$@"
 
 STATE=.cache/cluster
 RELEASE=minilm
+REPORT_SECONDS=10
+WAIT_SECONDS=${WAIT_SECONDS:-600}
 KIT=${KIT:-../shared/cluster/kit}
 NAMESPACE=${NAMESPACE:-demo}
 REQUESTS=200
@@ -38,6 +49,10 @@ fi
 PATH=$PWD/.cache/tools:$PATH
 
 say() { echo "== $*" >&2; }
+
+for file in "${RUNTIME_VALUES:-}" "${MODEL_VALUES:-}"; do
+  [[ -z $file || -r $file ]] || fail "cannot read $file; see RUNTIME_VALUES and MODEL_VALUES in --help"
+done
 
 up() {
   hack/tools.sh >/dev/null
@@ -127,21 +142,99 @@ spec:
 YAML
 }
 
+# The values that MODEL_VALUES may change: those of a demonstration.
+demo_values() {
+  echo "autoscaling: {mode: cpu}"
+  echo "gateway: {enabled: true}"
+  if [[ -n $own ]]; then
+    # The node is this machine: leave it some.
+    echo "resources: {requests: {cpu: 200m}, limits: {cpu: 1}}"
+  fi
+}
+
+# Installs both charts. The argument: pods of the model that come to those of the values.
 charts() {
+  local more=$1
   up
   kubectl create namespace "$NAMESPACE" --dry-run=client --output yaml | kubectl apply --filename - >/dev/null
-  local image="image.repository=${IMAGE%:*},image.tag=${IMAGE##*:}" small=()
-  if [[ -n $own ]]; then
-    make_volume
-    # The node is this machine: leave it some.
-    small=(--set "resources.requests.cpu=200m,resources.limits.cpu=1")
-  fi
+  local image="image.repository=${IMAGE%:*},image.tag=${IMAGE##*:}"
+  local runtime=(--namespace "$NAMESPACE" --set "$image") model
+  [[ -z ${RUNTIME_VALUES:-} ]] || runtime+=(--values "$RUNTIME_VALUES")
+  demo_values >"$STATE/model.yaml"
+  model=(--namespace "$NAMESPACE" --values "$STATE/model.yaml")
+  [[ -z ${MODEL_VALUES:-} ]] || model+=(--values "$MODEL_VALUES")
+  model+=(--set "$image,model.storageUri=$MODEL_URI")
+  [[ -z $own ]] || make_volume
+  say_room "$more" "${model[@]}"
   say "installing the charts"
-  helm upgrade --install predictor charts/embedding-runtime --namespace "$NAMESPACE" --set "$image" --hide-notes >/dev/null
-  helm upgrade --install "$RELEASE" charts/embedding-model --namespace "$NAMESPACE" --set "$image" \
-    --set "model.storageUri=$MODEL_URI,autoscaling.mode=cpu,gateway.enabled=true" "${small[@]}"
+  helm upgrade --install predictor charts/embedding-runtime "${runtime[@]}" --hide-notes >/dev/null
+  helm upgrade --install "$RELEASE" charts/embedding-model "${model[@]}"
   say "waiting for the model"
-  kubectl --namespace "$NAMESPACE" wait inferenceservice "$RELEASE" --for=condition=Ready --timeout=600s
+  # Not --for=condition=Ready: KServe writes the Deployment's observedGeneration into the status, and
+  # kubectl waits until that is the InferenceService's own generation, which may be never.
+  with_reports kubectl --namespace "$NAMESPACE" wait inferenceservice "$RELEASE" \
+    "--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].status}=True" "--timeout=${WAIT_SECONDS}s"
+}
+
+# Says whether the pods fit on the nodes. Arguments: pods that come to those of the values, and flags
+# of helm. It is no refusal: some clusters get a node when pods wait for it.
+say_room() {
+  local more=$1 folder pods=() python status=0
+  shift
+  folder=$(mktemp -d)
+  python=$(find_python)
+  helm template "$RELEASE" charts/embedding-model "$@" --show-only templates/inferenceservice.yaml \
+    | kubectl create --dry-run=client --validate=false --output json --filename - >"$folder/service"
+  say "room on the nodes"
+  if ! kubectl get nodes --output json >"$folder/nodes" 2>"$folder/error"; then
+    echo "not known: $(cat "$folder/error")" >&2
+    rm -r "$folder"
+    return
+  fi
+  if kubectl get pods --all-namespaces --output json >"$folder/pods" 2>/dev/null; then
+    pods=("$folder/pods")
+  else
+    echo "other pods may not be listed, and are not counted" >&2
+  fi
+  "$python" hack/node_room.py "$more" "$folder/service" "$folder/nodes" "${pods[@]}" >&2 || status=$?
+  rm -r "$folder"
+  ((status == 0)) || echo "pods that do not fit stay Pending: set \`resources\` in MODEL_VALUES, or make room" >&2
+}
+
+# Says for each pod of the model that is not ready what it waits for; without pods, what the service
+# says.
+report() {
+  local python lines
+  python=$(find_python)
+  lines=$(kubectl --namespace "$NAMESPACE" get pods --output json \
+    --selector "serving.kserve.io/inferenceservice=$RELEASE" | "$python" hack/pod_reasons.py)
+  if [[ -z $lines ]]; then
+    lines=$(kubectl --namespace "$NAMESPACE" get inferenceservice "$RELEASE" --output \
+      'jsonpath={range .status.conditions[?(@.status!="True")]}{.type}: {.reason} {.message}{"\n"}{end}')
+  fi
+  echo "${lines:-no pods yet}" >&2
+}
+
+# Runs a command that waits, and reports all the while; if it fails, it reports last and ends.
+with_reports() {
+  local status=0 reporter
+  {
+    trap 'kill $! 2>/dev/null; exit' TERM
+    while true; do
+      sleep "$REPORT_SECONDS" &
+      wait $!
+      report || true
+    done
+  } &
+  reporter=$!
+  "$@" || status=$?
+  kill "$reporter" 2>/dev/null || true
+  wait "$reporter" 2>/dev/null || true
+  if ((status)); then
+    say "not ready:"
+    report || true
+    exit "$status"
+  fi
 }
 
 # Opens a way to the gateway and sets its local port; the process ends with this script.
@@ -180,7 +273,8 @@ answered() {
 }
 
 demo() {
-  charts
+  # One more for the canary.
+  charts 1
   local before
   host=$(kubectl --namespace "$NAMESPACE" get inferenceservice "$RELEASE" --output 'jsonpath={.status.url}')
   host=${host#*://}
@@ -190,7 +284,8 @@ demo() {
   echo
   [[ -n ${CANARY_URI:-} ]] || fail "CANARY_URI names no second version: no canary"
   say "a canary at 10 %"
-  hack/rollout.sh canary "$RELEASE" --namespace "$NAMESPACE" --name v2 --uri "$CANARY_URI" --percent 10
+  with_reports hack/rollout.sh canary "$RELEASE" --namespace "$NAMESPACE" --name v2 --uri "$CANARY_URI" --percent 10 \
+    --timeout "$WAIT_SECONDS"
   before=$(answered "$RELEASE-v2-predictor")
   for _ in $(seq "$REQUESTS"); do
     ask --output /dev/null
@@ -212,7 +307,7 @@ down() {
 
 case ${1:-} in
   up) up ;;
-  install) charts ;;
+  install) charts 0 ;;
   demo) demo ;;
   down) down ;;
   *) fail "up, install, demo or down; see --help" ;;

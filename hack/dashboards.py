@@ -194,7 +194,7 @@ def grafana(dashboard: Dashboard) -> Json:
         "refresh": "30s",
         "time": {"from": "now-1h", "to": "now"},
         "links": [link],
-        "templating": {"list": [source, *(variable(*one) for one in dashboard.variables)]},
+        "templating": {"list": [source, *(variable(*pair) for pair in dashboard.variables)]},
         "annotations": {"list": []},
         "panels": placed(dashboard),
     }
@@ -207,8 +207,10 @@ def main(arguments: list[str] | None = None) -> int:
     made = {
         f"{board.name}.json": json.dumps(grafana(board), indent=1) + "\n" for board in DASHBOARDS
     }
-    there = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")}
-    stale = sorted(name for name in made.keys() | there.keys() if made.get(name) != there.get(name))
+    existing = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")}
+    stale = sorted(
+        name for name in made.keys() | existing.keys() if made.get(name) != existing.get(name)
+    )
     if check:
         sys.stderr.writelines(f"{name} is stale: run hack/dashboards.py\n" for name in stale)
         return int(bool(stale))

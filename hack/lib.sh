@@ -29,9 +29,13 @@ fail() {
   exit 1
 }
 
-# Prints the first Python on PATH that is new enough.
+# Prints the interpreter that PREDICTOR_PYTHON names, else the first Python on PATH that is new enough.
 find_python() {
   local candidate
+  if [[ -n ${PREDICTOR_PYTHON:-} ]]; then
+    echo "$PREDICTOR_PYTHON"
+    return
+  fi
   for candidate in python3 python3.13 python3.12 python3.11; do
     if "$candidate" -c "import sys; sys.exit(sys.version_info < (${PYTHON_MINIMUM/./, }))" 2>/dev/null; then
       echo "$candidate"

@@ -47,8 +47,10 @@ without_helm() {
     -e 's/[[:space:]]+$//' | cat --squeeze-blank
 }
 
+# Without the policy, whose file is applied as it is.
 runtime() {
-  helm template embedding charts/embedding-runtime --namespace unset --set "$WITH_IMAGE" "$@" | without_helm
+  helm template embedding charts/embedding-runtime --namespace unset --set "$WITH_IMAGE,canaryPolicy.enabled=false" "$@" \
+    | without_helm
 }
 
 # The runtime names the image, and only there: kustomize's `images:` knows containers, but not the

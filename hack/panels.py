@@ -20,7 +20,7 @@ class Panel:
     """One panel.
 
     Attributes:
-        text: what it shows and what that means, for who looks at it.
+        text: what it shows and what that means, for the reader of the dashboard.
         unit: Grafana's word for it.
         queries: pairs of legend and PromQL.
         kind: timeseries, stat (the latest value), or table (the latest labels and values).
@@ -65,27 +65,27 @@ def meant(text: str) -> str:
     return text.strip()
 
 
-def panel(told: dict[str, Any], shared: dict[str, dict[str, Any]]) -> Panel:
+def panel(content: dict[str, Any], shared: dict[str, dict[str, Any]]) -> Panel:
     """Raises KeyError or TypeError where a name is wrong."""
-    if "use" in told:
-        told = shared[told["use"]]
-    queries = tuple((legend, meant(query)) for legend, query in told["queries"])
+    if "use" in content:
+        content = shared[content["use"]]
+    queries = tuple((legend, meant(query)) for legend, query in content["queries"])
     lists = ("steps", "dashed", "columns")
-    given = {key: tuple(told[key]) for key in lists if key in told}
-    return Panel(**{**told, **given, "queries": queries})
+    tuples = {key: tuple(content[key]) for key in lists if key in content}
+    return Panel(**{**content, **tuples, "queries": queries})
 
 
 def read() -> tuple[Dashboard, ...]:
-    told = tomllib.loads(SOURCE.read_text(encoding="utf-8"))
-    shared = {one["title"]: one for one in told["shared"]}
+    content = tomllib.loads(SOURCE.read_text(encoding="utf-8"))
+    shared = {entry["title"]: entry for entry in content["shared"]}
     return tuple(
         Dashboard(
             name,
             board["title"],
             tuple((variable, meant(series)) for variable, series in board["variables"]),
-            {row: tuple(panel(one, shared) for one in ps) for row, ps in board["rows"].items()},
+            {row: tuple(panel(entry, shared) for entry in ps) for row, ps in board["rows"].items()},
         )
-        for name, board in told["dashboards"].items()
+        for name, board in content["dashboards"].items()
     )
 
 

@@ -18,8 +18,9 @@
 #   --chart PATH      another chart than charts/embedding-model
 #   --help            this text
 #
-# A step waits until the canary has ready pods for its share (ceil(stable pods * share)) and until
-# the gateway has taken over the HTTPRoute. Every step can be called again. KUBECONFIG names the
+# A step waits until the canary has ready pods for its share (ceil(N * share), where N is the pods
+# that the stable version had before the canary and keeps until it is promoted away) and until the
+# gateway has taken over the HTTPRoute. Every step can be called again. KUBECONFIG names the
 # cluster; helm and kubectl are those on PATH, else those of hack/tools.sh.
 
 set -o errexit -o nounset -o pipefail
@@ -34,6 +35,8 @@ shift 2
 name='' uri='' percent='' timeout=600 settle=2 chart=charts/embedding-model
 kube=(kubectl)
 upgrade=(helm upgrade "$release" --reset-then-reuse-values --hide-notes)
+# Helm 4 applies on the server and would refuse a step over a weight that was set with kubectl.
+[[ $(helm version --template '{{.Version}}' 2>/dev/null) == v4.* ]] && upgrade+=(--force-conflicts)
 while (($#)); do
   (($# > 1)) || fail "$1 needs a value"
   case $1 in
@@ -69,6 +72,30 @@ ready_pods() {
   echo "${found:-0}"
 }
 
+# Prints the pods that the stable version keeps while there is a canary: those that it had before.
+stable_pods() {
+  local stable=$1 kept ready canary_pods
+  if [[ $(service '.metadata.annotations.serving\.kserve\.io/autoscalerClass') == none ]]; then
+    # The chart puts the canary's pods on top of them, since KServe takes those off again.
+    kept=$(service .spec.predictor.minReplicas)
+    canary_pods=$(service '.spec.canary[0].predictor.minReplicas')
+    echo $((${kept:-1} - ${canary_pods:-0}))
+    return
+  fi
+  ready=$(ready_pods "$stable")
+  for kept in $(held_pods horizontalpodautoscalers minReplicas "$stable") \
+    $(held_pods scaledobjects.keda.sh minReplicaCount "$stable"); do
+    ((ready >= kept)) || ready=$kept
+  done
+  echo "$ready"
+}
+
+# Prints the least numbers of the autoscalers of a Deployment; none where there is no such kind.
+held_pods() {
+  local select="{.items[?(@.spec.scaleTargetRef.name=='$3')].spec.$2}"
+  "${kube[@]}" get "$1" --output "jsonpath=$select" 2>/dev/null || true
+}
+
 # Repeats a command until it succeeds.
 await() {
   local what=$1 deadline=$((SECONDS + timeout))
@@ -101,21 +128,46 @@ is_programmed() {
   [[ -n ${condition:-} ]]
 }
 
+# Prints the values that give an image; the second argument goes before their names. The values of a
+# canary become the release's as they are: another pod template would start its pods anew.
+image_values() {
+  local image=$1 prefix=${2:-}
+  case $image in
+    *@*) echo "${prefix}image.repository=${image%%@*},${prefix}image.digest=${image#*@}" ;;
+    *) echo "${prefix}image.repository=${image%:*},${prefix}image.tag=${image##*:},${prefix}image.digest=" ;;
+  esac
+}
+
+# Prints the values of the stable predictor that the service has. Those of the release are older after
+# a `helm rollback` that was refused.
+stable_values() {
+  echo "predictor.name=$(service .spec.predictor.name),model.storageUri=$(service .spec.predictor.model.storageUri)"
+  image_values "$(service .spec.predictor.model.image)"
+}
+
+# The same of both predictors.
+service_values() {
+  local canary='.spec.canary[0].predictor'
+  stable_values
+  echo "canary.name=$(canary_name),canary.storageUri=$(service "$canary.model.storageUri")"
+  image_values "$(service "$canary.model.image")" canary.
+}
+
 # Ready pods first, at the weight of now; then the weight.
 move_to() {
-  local share=$1 canary stable_pods wanted
+  local share=$1 canary wanted values
   canary=$(canary_name)
   [[ -n $canary ]] || fail "$release has no canary; see: hack/rollout.sh canary --help"
-  stable_pods=$(ready_pods "$(deployment "$(service .spec.predictor.name)")")
-  wanted=$(((stable_pods * share + 99) / 100))
+  wanted=$((($(stable_pods "$(deployment "$(service .spec.predictor.name)")") * share + 99) / 100))
+  values=$(service_values | paste --serial --delimiters=,)
   if ((share > $(canary_percent))) && ! has_pods "$(deployment "$canary")" "$wanted"; then
     say "$canary gets $wanted pods for $share %"
-    "${upgrade[@]}" "$chart" --set "canary.replicas=$wanted" >/dev/null
+    "${upgrade[@]}" "$chart" --set "$values,canary.trafficPercent=$(canary_percent)" \
+      --set "canary.replicas=$wanted" >/dev/null
     await "$wanted ready pods of $canary" has_pods "$(deployment "$canary")" "$wanted"
   fi
-  if [[ $(canary_percent) != "$share" ]]; then
-    "${upgrade[@]}" "$chart" --set "canary.trafficPercent=$share" >/dev/null
-  fi
+  # Also where the service has that share: the release may have another one.
+  "${upgrade[@]}" "$chart" --set "$values,canary.trafficPercent=$share" >/dev/null
   await "weight $share of $canary at the gateway" route_has "$(deployment "$canary")" "$share"
   say "$canary has $share %"
 }
@@ -123,20 +175,11 @@ move_to() {
 begin() {
   [[ -n $name && -n $uri ]] || fail "canary wants --name and --uri; see --help"
   if [[ $(canary_name) != "$name" ]]; then
-    # Without traffic first: its pods come up before anybody is sent to them.
+    # Without traffic first, so that its pods are ready before they get requests.
     "${upgrade[@]}" "$chart" --set "canary.name=$name,canary.storageUri=$uri,canary.trafficPercent=0" >/dev/null
     await "a ready pod of $name" has_pods "$(deployment "$name")" 1
   fi
   move_to "${percent:-10}"
-}
-
-# The canary's image becomes the release's: another pod template would start its pods anew.
-image_flags() {
-  local image=$1
-  case $image in
-    *@*) echo "image.repository=${image%%@*},image.digest=${image#*@}" ;;
-    *) echo "image.repository=${image%:*},image.tag=${image##*:},image.digest=" ;;
-  esac
 }
 
 NO_CANARY=canary.name=,canary.storageUri=,canary.trafficPercent=0,canary.replicas=0
@@ -154,7 +197,7 @@ promote() {
   model=$(service '.spec.canary[0].predictor.model.storageUri')
   image=$(service '.spec.canary[0].predictor.model.image')
   "${upgrade[@]}" "$chart" --set "predictor.name=$canary,model.storageUri=$model" \
-    --set "$(image_flags "$image")" --set "$NO_CANARY" >/dev/null
+    --set "$(image_values "$image")" --set "$NO_CANARY" >/dev/null
   await "the route to $canary alone" route_is "$(deployment "$canary")"
   say "$canary is stable"
 }

@@ -1,19 +1,22 @@
-"""What can go wrong, by meaning.
+"""The errors of the server, by meaning.
 
-Core code raises these and knows nothing of HTTP or gRPC; `server/` maps each `code` to a status of
-each protocol, once. The message is written for the client: what was wrong, the limit, the value.
-Anything that is not one of these is our fault, and its text never leaves the process.
+Core code raises these and knows nothing of HTTP or gRPC; `server/` maps each `code` to the statuses
+of the protocols. The message is written for the client: what was wrong, the limit, the value. Any
+other exception is an internal error, and its text never leaves the process.
 """
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 
 class PredictorError(Exception):
-    """Base of all errors whose text a client may read."""
+    """Base of all errors whose message may be sent to a client."""
 
     code: ClassVar[str] = "internal"
-    # The reason under which the metrics count a request that was refused for it.
+    # The reason under which the metrics count a request that was rejected with this error.
     rejection: ClassVar[str | None] = None
+    # The field of the request that is meant, as its protocol writes it; None: no field alone.
+    param: str | None = None
 
 
 class InvalidInput(PredictorError):
@@ -21,9 +24,14 @@ class InvalidInput(PredictorError):
 
     code = "invalid_input"
 
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        """param: the field of the request that is wrong, where it is one field."""
+        super().__init__(message)
+        self.param = param
+
 
 class InputTooLong(InvalidInput):
-    """A text has more tokens than the model takes and truncation is off."""
+    """A text has more tokens than the model's limit, and truncation is off."""
 
     code = "input_too_long"
 
@@ -46,10 +54,17 @@ class BodyTooLarge(PredictorError):
     code = "body_too_large"
 
 
+class UnsupportedEncoding(PredictorError):
+    """The body is compressed in a way that is not read; the message lists those that are."""
+
+    code = "unsupported_encoding"
+
+
 class ModelNotFound(PredictorError):
     """No model or version of that name is served here."""
 
     code = "model_not_found"
+    param = "model"
 
 
 class RouteNotFound(PredictorError):
@@ -58,8 +73,14 @@ class RouteNotFound(PredictorError):
     code = "route_not_found"
 
 
+class TaskNotSupported(PredictorError):
+    """The model or the protocol does not support this task; the message names those it does."""
+
+    code = "task_not_supported"
+
+
 class Overloaded(PredictorError):
-    """The queue is full; `retry_after_s` says when it is worth coming back (seconds)."""
+    """The queue is full; a retry may succeed after `retry_after_s` seconds."""
 
     code = "overloaded"
     rejection = "queue_full"
@@ -70,45 +91,47 @@ class Overloaded(PredictorError):
 
 
 class TooManyRequests(Overloaded):
-    """As many requests are in the server as may be."""
+    """The server has its maximum of concurrent requests."""
 
     rejection = "too_many_requests"
 
 
-class RateLimited(Overloaded):
-    """The caller's API key has used up its requests or tokens; others are still served.
+class TooManyBytes(Overloaded):
+    """Requests and answers that wait take all of the memory that they may take."""
 
-    headers: what is left of the limits, as `Caller.headers` has it.
-    """
+    rejection = "waiting_bytes"
+
+
+class RateLimited(Overloaded):
+    """The caller's API key has used up its requests or tokens; others are still served."""
 
     code = "rate_limit_exceeded"  # OpenAI's word
     rejection = "rate_limited"
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Unauthorized(PredictorError):
-    """No key or token, or one that is not known."""
+    """There is no API key or token, or an unknown one."""
 
     code = "unauthorized"
     rejection = "unauthorized"
 
 
 class Forbidden(PredictorError):
-    """The key is known, and may not do this."""
+    """The API key is known but may not do this."""
 
     code = "forbidden"
     rejection = "forbidden"
 
 
 class DeadlineExceeded(PredictorError):
-    """The request's own time limit passed before its rows were computed."""
+    """The request's deadline passed before its rows were computed."""
 
     code = "deadline_exceeded"
     rejection = "deadline"
 
 
 class NotReady(PredictorError):
-    """Loading, draining, or the engine is down."""
+    """The server is loading or draining, or the engine is down."""
 
     code = "not_ready"
     rejection = "not_ready"
@@ -124,8 +147,30 @@ class EngineError(PredictorError):
     code = "engine_error"
 
 
+# Inputs that one message lists.
+_LISTED = 16
+
+
+class NotFinite(EngineError):
+    """The model gave NaN or infinity for some rows; the other rows are good.
+
+    indices: of those rows, ascending.
+    rows: all rows that were computed, float32 `[N, dim]`; None where only the message is of use.
+    """
+
+    def __init__(self, indices: Sequence[int], rows: Any = None) -> None:
+        listed = ", ".join(f"inputs[{index}]" for index in indices[:_LISTED])
+        more = len(indices) - _LISTED
+        super().__init__(
+            f"the model gave NaN, infinity or numbers too large to use for {listed}"
+            + (f" and {more} more inputs" if more > 0 else "")
+        )
+        self.indices = indices
+        self.rows = rows
+
+
 class ClientGone(PredictorError):
-    """The client went away; nobody reads the answer."""
+    """The client disconnected before it got its answer."""
 
     code = "client_gone"
     rejection = "client_gone"
@@ -135,10 +180,13 @@ class BadModel(PredictorError):
     """A model directory cannot be served: missing, corrupt, unsupported or out of tolerance.
 
     reason: the word for it in metrics and states.
+    is_passing: whether the fault is not of the files but of the surroundings (memory, disk, time),
+        so that the same files may load later.
     """
 
     code = "bad_model"
     reason: ClassVar[str] = "invalid"
+    is_passing: ClassVar[bool] = False
 
 
 class IncompleteModel(BadModel):
@@ -157,6 +205,21 @@ class NoMemory(BadModel):
     """The version does not fit into the memory limit beside what is loaded."""
 
     reason = "memory"
+    is_passing = True
+
+
+class NoResources(BadModel):
+    """The disk is full, or the process has no file descriptors left."""
+
+    reason = "resources"
+    is_passing = True
+
+
+class NotInTime(BadModel):
+    """The version did not load within its deadline."""
+
+    reason = "time"
+    is_passing = True
 
 
 class OtherDimensions(BadModel):

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a log line a step otherwise."""
+"""Progress of long work: a bar on a terminal, otherwise log lines."""
 
 import logging
 import sys
@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
-# Without a terminal: seconds between two lines of one step.
+# Without a terminal: seconds between two log lines of one step.
 LINE_EVERY_S = 10.0
 Advance = Callable[[], object]
 
@@ -24,7 +24,7 @@ class Progress:
 
     @contextmanager
     def step(self, title: str, total: int = 1) -> Iterator[Advance]:
-        """A step of `total` parts; call what it gives once a part."""
+        """A step of `total` parts; call the yielded function once per part."""
         if self._quiet:
             yield lambda: None
         elif self._bar:
@@ -36,7 +36,8 @@ class Progress:
 
     @staticmethod
     def _lines(title: str, total: int) -> Iterator[Advance]:
-        started = shown = time.monotonic()
+        started = time.monotonic()
+        shown = started
         done = 0
 
         def advance() -> None:

@@ -1,6 +1,6 @@
-"""The one request type that every protocol decodes to, and what comes back."""
+"""Types that many packages share: lanes, rows, vectors, pooling, and output types."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 from typing import Literal
 
@@ -9,18 +9,27 @@ import numpy.typing as npt
 from msgspec import Struct, field
 
 FloatRows = npt.NDArray[np.float32]
-IntIds = npt.NDArray[np.int32]
 
-Protocol = Literal["v1", "v2", "v2_grpc", "openai", "tei", "cohere"]
+# Names of the protocols, as metrics, logs and traces have them.
+ProtocolName = str
 Direction = Literal["right", "left"]
 Inputs = list[str] | list[list[int]]
+# What the engine runs and the cache hashes. Its length is its cost for the scheduler.
+Row = Sequence[int]
 
 
 class Lane(IntEnum):
-    """Who goes first; the numbers are Triton's priorities (1 is the highest)."""
+    """The queue of a request; the numbers are Triton's priorities (1 is the highest)."""
 
     QUERY = 1
     INGEST = 2
+
+
+class EngineOutput(StrEnum):
+    """What an engine can give for a row."""
+
+    # One vector, float32 `[dim]`, pooled and not normalised.
+    EMBEDDING = "embedding"
 
 
 class OutputType(StrEnum):
@@ -44,62 +53,17 @@ class Pooling(StrEnum):
     MEAN_SQRT_LEN = "mean_sqrt_len_tokens"
 
 
-class EmbedRequest(Struct):
-    """A decoded request. `None` means: as the model or the server is configured.
-
-    input_type: Cohere's name of what the texts are for; mapped to one of the model's prompts.
-    cache: whether rows may come from the cache and go into it.
-    spend: told the number of tokens before they are run; raises RateLimited.
-    """
-
-    inputs: Inputs
-    protocol: Protocol
-    model: str = ""
-    version: str = ""
-    dimensions: int | None = None
-    normalize: bool | None = None
-    truncate: bool | None = None
-    truncation_direction: Direction = "right"
-    prompt_name: str | None = None
-    input_type: str | None = None
-    lane: Lane | None = None
-    timeout_s: float | None = None
-    output_types: tuple[OutputType, ...] = (OutputType.FLOAT,)
-    request_id: str = ""
-    cache: bool = True
-    spend: Callable[[int], None] | None = None
-
-
 class Tokens(Struct):
-    """Token ids of one request, ready to run.
+    """The rows of one request, ready to run."""
 
-    ids: one list a row, special tokens included, at most the model's maximum length each.
-    truncated: the indices of the rows that lost tokens.
-    """
-
+    # Token ids of each row, special tokens included, at most the model's maximum length.
     ids: list[list[int]]
+    # Indices of the rows that lost tokens.
     truncated: list[int] = field(default_factory=list)
+    # Tokens that were sent beside those of the rows, as far as they were counted.
+    extra: int = 0
 
     @property
     def total(self) -> int:
+        """Tokens of all rows."""
         return sum(map(len, self.ids))
-
-
-class EmbedResult(Struct):
-    """vectors: float32 `[N, dim]`, cut and normalised; quantized: the same rows in other types."""
-
-    vectors: FloatRows
-    tokens: int
-    truncated: list[int]
-    model: str
-    version: str
-    revision: str
-    request_id: str = ""
-    quantized: dict[OutputType, npt.NDArray[np.int8] | npt.NDArray[np.uint8]] = field(
-        default_factory=dict
-    )
-
-    @property
-    def truncated_list(self) -> str:
-        """The indices of the truncated inputs as every protocol writes them: `0,7`."""
-        return ",".join(map(str, self.truncated))

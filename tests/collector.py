@@ -22,6 +22,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.deadlines import DEADLINE_S
+
 BAR = 40
 
 
@@ -46,7 +48,7 @@ class Inbox:
 
     def take(self, request: ExportTraceServiceRequest, headers: dict[str, str]) -> None:
         time.sleep(self.delay_s)
-        self.gate.wait(30.0)
+        self.gate.wait(DEADLINE_S)
         self.headers = headers
         self.requests.append(request)
 
@@ -65,18 +67,18 @@ class Inbox:
         """Attributes of who sent the first spans."""
         return attributes(self.requests[0].resource_spans[0].resource.attributes)
 
-    def wait_for(self, count: int, timeout_s: float = 10.0) -> list[Span]:
+    def wait_for(self, count: int, timeout_s: float = DEADLINE_S) -> list[Span]:
         """The spans, once there are so many.
 
         Raises:
             TimeoutError: there never were.
         """
         end = time.monotonic() + timeout_s
-        while len(found := self.spans) < count:
+        while len(spans := self.spans) < count:
             if time.monotonic() > end:
-                raise TimeoutError(f"{len(found)} of {count} spans within {timeout_s} s")
+                raise TimeoutError(f"{len(spans)} of {count} spans within {timeout_s} s")
             time.sleep(0.01)
-        return found
+        return spans
 
 
 class GrpcCollector(TraceServiceServicer):
@@ -95,7 +97,7 @@ class GrpcCollector(TraceServiceServicer):
 
     def close(self) -> None:
         self.inbox.gate.set()
-        self._server.stop(None).wait(5.0)
+        self._server.stop(None).wait(DEADLINE_S)
 
 
 class HttpCollector:
@@ -132,7 +134,7 @@ class HttpCollector:
     def close(self) -> None:
         self.inbox.gate.set()
         self._server.shutdown()
-        self._thread.join(5.0)
+        self._thread.join(DEADLINE_S)
         self._server.server_close()
 
 

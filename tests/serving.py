@@ -8,22 +8,31 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-START_S = 60.0
+from tests.deadlines import DEADLINE_S
+
+# The system picks them: the ports by default may be taken on this machine.
+FREE_PORTS = ("--http_port=0", "--grpc_port=0")
 
 
 class Server:
     """`predictor serve` in a process of its own; its log lines are kept as parsed JSON."""
 
-    def __init__(self, *flags: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *flags: str,
+        environment: Mapping[str, str] | None = None,
+        wrapper: Sequence[str] = (),
+    ) -> None:
+        """Start it. wrapper: a command that runs the one which follows it."""
         self.events: list[dict[str, Any]] = []
         self.lines: list[str] = []
         self._listening: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "predictor", "serve", "--http_port=0", "--grpc_port=0",
+            [*wrapper, sys.executable, "-m", "predictor", "serve", *FREE_PORTS,
              "--host=127.0.0.1", "--log-format=json", *flags],
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
@@ -32,7 +41,7 @@ class Server:
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        event = self._listening.get(timeout=START_S)
+        event = self._listening.get(timeout=DEADLINE_S)
         if event is None:
             raise RuntimeError("the server did not start:\n" + "\n".join(self.lines))
         self.http_port, self.grpc_port = event["http"], event["grpc"]
@@ -55,17 +64,17 @@ class Server:
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    def stop(self, timeout_s: float = 30.0) -> int:
+    def stop(self, timeout_s: float = DEADLINE_S) -> int:
         """SIGTERM and wait; the exit code."""
         if self.process.poll() is None:
             self.terminate()
         code = self.process.wait(timeout_s)
-        self._reader.join(5.0)
+        self._reader.join(DEADLINE_S)
         assert self.process.stderr is not None
         self.process.stderr.close()
         return code
 
-    def wait_for_log(self, text: str, timeout_s: float = 10.0) -> dict[str, Any]:
+    def wait_for_log(self, text: str, timeout_s: float = DEADLINE_S) -> dict[str, Any]:
         """The first event whose JSON holds `text`.
 
         Raises:
@@ -90,5 +99,5 @@ def model_flags(model_dir: Path, cache_dir: Path) -> list[str]:
         f"--cache-dir={cache_dir}",
         "--model_name=minilm",
         "--cache-mb=0",
-        "--canonical-interval=0",
+        "--canonical-interval-s=0",
     ]

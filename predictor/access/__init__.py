@@ -1,8 +1,8 @@
-"""Who may ask, how much, and who may change what is served; one event loop, no threads."""
+"""Authentication: API keys with their limits, and the admin token; one event loop, no threads."""
 
 from predictor.access.admin import AdminToken
-from predictor.access.caller import Caller
+from predictor.access.authenticator import Authenticator
 from predictor.access.credentials import credential
-from predictor.access.guard import Guard
+from predictor.access.principal import Principal
 
-__all__ = ["AdminToken", "Caller", "Guard", "credential"]
+__all__ = ["AdminToken", "Authenticator", "Principal", "credential"]

@@ -1,4 +1,4 @@
-"""The token of the admin routes: one secret, out of a file that may be replaced at any time."""
+"""The token of the admin routes: one secret, in a file that may be replaced at any time."""
 
 import hmac
 from pathlib import Path
@@ -8,23 +8,23 @@ from predictor.access.watched import WatchedFile
 from predictor.errors import BadSetting, Unauthorized
 from predictor.settings import AccessSettings
 
-# 16 characters of hex are 64 bits: what is shorter was not made by a random generator.
+# 16 hexadecimal digits are 64 bits; a shorter token is too easy to guess.
 MIN_LENGTH = 16
-# Printable ASCII without the space: what every client can send in a header.
+# Printable ASCII without the space, which every client can send in a header.
 VISIBLE = range(0x21, 0x7F)
 
 HOW = "the admin routes need the admin token: send `Authorization: Bearer TOKEN`"
 
 
 class AdminToken:
-    """Knows the digest of the token, not the token. One event loop only."""
+    """Holds the digest of the token, not the token. One event loop only."""
 
     def __init__(self, file: WatchedFile[bytes]) -> None:
         self._file = file
 
     @classmethod
     def open(cls, settings: AccessSettings) -> "AdminToken | None":
-        """Read the token; None: no file is set, and there are to be no admin routes.
+        """Read the token; None: no file is set, so there are no admin routes.
 
         Raises:
             BadSetting: the file cannot be read, or its token is too short or cannot be sent.
@@ -34,19 +34,19 @@ class AdminToken:
         return cls(WatchedFile("--admin-token-file", Path(settings.admin_token_file), parse_token))
 
     def check(self, credential: str | None, now: float) -> None:
-        """Pass if this is the token, at monotonic seconds.
+        """Check a credential; `now` is in monotonic seconds.
 
         Raises:
-            Unauthorized: it is not; the text is the same whatever was wrong.
+            Unauthorized: it is not the token. The message does not say what was wrong.
         """
         self._file.refresh(now)
-        # Digests are of one length, so the time says nothing about the token's.
+        # Digests have the same length, so the time does not reveal the length of the token.
         if not hmac.compare_digest(digest_of(credential or ""), self._file.value):
             raise Unauthorized(HOW)
 
 
 def parse_token(content: bytes) -> bytes:
-    """The digest of the token in a file, 32 bytes; newlines at the end do not count.
+    """Return the digest (32 bytes) of the token in a file; trailing newlines are ignored.
 
     Raises:
         BadSetting: the token is too short, or has characters that a header cannot carry.

@@ -1,16 +1,20 @@
-"""What a client sent to say who it is, and the digest that stands for it from then on."""
+"""The credential in a request's headers, and the digest that stands for it."""
 
 import hashlib
 
 
-def credential(authorization: str | None, x_api_key: str | None) -> str | None:
-    """The key out of `Authorization: Bearer KEY` or `x-api-key: KEY`; None: neither has one.
+def credential(
+    authorization: str | None, x_api_key: str | None, api_key: str | None = None
+) -> str | None:
+    """Return the key from the headers of these names; None: there is none.
 
-    If both have one, `x-api-key` counts, because it can mean nothing else: with a gateway or a mesh
-    in front `Authorization` may hold a token that is meant for those.
+    The first of `x-api-key: KEY`, `api-key: KEY` (Azure's) and `Authorization: Bearer KEY` that has
+    a key is used. `Authorization` is the last, because behind a gateway or in a mesh it may hold a
+    token for these.
     """
-    if x_api_key is not None and (key := x_api_key.strip()):
-        return key
+    for value in (x_api_key, api_key):
+        if value is not None and (key := value.strip()):
+            return key
     if authorization is None:
         return None
     scheme, _, key = authorization.strip().partition(" ")
@@ -18,5 +22,5 @@ def credential(authorization: str | None, x_api_key: str | None) -> str | None:
 
 
 def digest_of(text: str) -> bytes:
-    """SHA-256 of any text, 32 bytes; lone surrogates are hashed too, not refused."""
+    """Return the SHA-256 (32 bytes) of any text; lone surrogates are hashed, not refused."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -1,11 +1,11 @@
-"""The file of API keys: what a key may be, and a parser that takes all of it or nothing.
+"""The file of API keys: the fields of a key, and a parser that accepts the whole file or nothing.
 
-The file holds SHA-256 digests, so that who reads it cannot ask. Plain SHA-256 is right here, and a
-slow, salted hash of passwords would be wrong: a key is a random secret of 128 bits or more, which
-nobody finds by trying however fast the hash is, and the digest is computed with every request.
+The file holds SHA-256 digests, so reading it gives no access. Plain SHA-256 is sufficient, and a
+slow, salted password hash would be wrong: a key is a random secret of 128 bits or more, which
+cannot be guessed however fast the hash is, and the digest is computed for every request.
 
-No error here repeats what the file says: a key that somebody put into the wrong place must not get
-into a log. Places are named as msgspec does, `$.keys[3].sha256`.
+No error message repeats the content of the file, because a key in the wrong place must not get into
+a log. Messages name places as msgspec does, such as `$.keys[3].sha256`.
 """
 
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ from predictor.access.credentials import digest_of
 from predictor.errors import BadSetting
 
 NEVER = datetime.max.replace(tzinfo=UTC)
-# What a shell hashes when the variable with the key is not set.
+# The digest that a shell computes if the variable with the key is not set.
 EMPTY = digest_of("")
 
-# Names get into answers and logs: one word, short, no control characters.
+# Names appear in answers and logs: one word, short, no control characters.
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@/-]{0,63}\Z")]
 PerMinute = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -29,19 +29,19 @@ ModelName = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One key. What is left out is unlimited; `null` and empty lists are refused, not read as that.
-
-    sha256: of the key itself without a newline, hex.
-    models: names of the models that it may use; none in the file: all.
-    requests_per_minute, tokens_per_minute: 0 is not limited, and cannot be written in the file.
-    expires: from then on the key is refused.
-    """
+    """One key. A field that is left out sets no limit; `null` and empty lists are refused."""
 
     name: Name
+    # Digest of the key without a newline, in hexadecimal.
     sha256: str
+    # Names of the models that the key may use; left out in the file: all models.
     models: Annotated[tuple[ModelName, ...], msgspec.Meta(min_length=1)] = ()
+    # Left out in the file: no limit, here 0.
     requests_per_minute: PerMinute = 0
     tokens_per_minute: PerMinute = 0
+    # Most tokens of one request; left out in the file: as many as in the largest request body.
+    tokens_per_request: PerMinute = 0
+    # The key is refused from this time on.
     expires: Instant = NEVER
 
 
@@ -50,7 +50,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def parse_keys(content: bytes) -> Mapping[bytes, ApiKey]:
-    """Keys by digest (32 bytes). An empty list is a decision to let nobody in, and is taken.
+    """Return the keys by digest (32 bytes). An empty list is valid and refuses all requests.
 
     Raises:
         BadSetting: what is wrong and where, without the file's path and without any of its secrets.
@@ -60,15 +60,15 @@ def parse_keys(content: bytes) -> Mapping[bytes, ApiKey]:
     except msgspec.ValidationError as error:
         raise BadSetting(_without_content(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise BadSetting("not valid JSON, or not all of it") from None
+        raise BadSetting("the file is not valid JSON, or is incomplete") from None
     keys: dict[bytes, ApiKey] = {}
     names: set[str] = set()
     for index, key in enumerate(entries):
         digest = _digest(key.sha256)
         if digest is None:
-            raise BadSetting(f"not 64 hex digits - at `$.keys[{index}].sha256`")
+            raise BadSetting(f"the digest must be 64 hex digits - at `$.keys[{index}].sha256`")
         if digest == EMPTY:
-            raise BadSetting(f"the digest of an empty text - at `$.keys[{index}].sha256`")
+            raise BadSetting(f"this is the digest of an empty text - at `$.keys[{index}].sha256`")
         if digest in keys:
             raise BadSetting(f"another key has this digest - at `$.keys[{index}].sha256`")
         if key.name in names:
@@ -83,13 +83,13 @@ def _digest(text: str) -> bytes | None:
         digest = bytes.fromhex(text)
     except ValueError:
         return None
-    # fromhex skips spaces, so both lengths are looked at.
+    # fromhex skips spaces, so both lengths are checked.
     return digest if len(digest) == 32 and len(text) == 64 else None
 
 
 def _without_content(error: msgspec.ValidationError) -> str:
-    """The message of msgspec, which repeats nothing of the file but names of unknown fields."""
+    """Msgspec's message without the name of an unknown field, the only content that it repeats."""
     problem, at, place = str(error).partition(" - at ")
     if "unknown field" in problem:
-        problem = f"unknown field; a key has {', '.join(ApiKey.__struct_fields__)}"
+        problem = f"unknown field; the fields of a key are {', '.join(ApiKey.__struct_fields__)}"
     return f"{problem}{at}{place}"

@@ -1,18 +1,18 @@
-"""So much a minute, as a token bucket: pure arithmetic, time passed in.
+"""Limits per minute as token buckets: pure arithmetic, with the time passed in.
 
-A bucket holds one minute's amount and refills continuously, so there is no edge of a window at
-which twice the limit passes. What is taken at one moment is exact; time is a float of seconds.
+A bucket holds one minute's amount and refills continuously, so there is no boundary between two
+windows at which twice the limit would pass. Amounts are exact; times are seconds as floats.
 
-An amount larger than the whole bucket is let through when the bucket is full, and leaves a debt
-that is worked off before anything else is let through. Refusing it for ever would be worse: a
-client cannot count this server's tokens and so does not know where to split. The mean stays at the
-limit, and the batcher's queue does the same with a request that is larger than itself.
-In any stretch of time at most `max(capacity, largest amount) + rate * time` is granted.
+An amount larger than the bucket is granted when the bucket is full. It leaves a debt, and nothing
+else is granted until the debt has been refilled. Always refusing such an amount would be worse,
+because a client cannot count this server's tokens and does not know where to split its request. The
+average stays at the limit, and the batcher's queue treats a request larger than itself in the same
+way. In any period at most `max(capacity, largest amount) + rate * period` is granted.
 """
 
 import math
 
-# Added to every wait, seconds: who comes back when told is never refused for a rounding error.
+# Added to every wait, seconds, so that a rounding error does not refuse a client that has waited.
 SLACK_S = 0.001
 
 
@@ -28,10 +28,9 @@ class Bucket:
         self._latest = -math.inf
 
     def _refill(self, now: float) -> None:
-        """Add what has come since the latest time seen.
+        """Refill the bucket for the time since the last call.
 
-        An earlier time counts as the latest: going back gives nothing, and coming again over the
-        same stretch gives nothing twice.
+        If the clock went back, nothing is added until it has passed the latest time again.
         """
         if now > self._latest:
             if self._level < self.capacity:
@@ -47,7 +46,7 @@ class Bucket:
             now: monotonic seconds.
 
         Returns:
-            0 if it was taken, else the seconds until it can be, if nobody else takes any.
+            0 if it was taken, else the seconds until it can be taken, if no other request does.
 
         Raises:
             ValueError: the amount is negative.
@@ -61,19 +60,29 @@ class Bucket:
             return 0.0
         return (needed - self._level) / self._rate + SLACK_S
 
+    def wait_s(self, now: float) -> float:
+        """Seconds until anything at all can be taken; 0: now."""
+        self._refill(now)
+        return 0.0 if self._level >= 1.0 else (1.0 - self._level) / self._rate + SLACK_S
+
+    def settle(self, amount: int, now: float) -> None:
+        """Take what an amount that was granted turned out to be more; it may leave a debt."""
+        self._refill(now)
+        self._level -= amount
+
     def remaining(self, now: float) -> int:
-        """What can be taken at once; 0 while there is a debt."""
+        """The amount that can be taken at once; 0 while there is a debt."""
         self._refill(now)
         return max(0, int(self._level))
 
     def reset_s(self, now: float) -> float:
-        """Seconds until the bucket is full, if nobody takes any."""
+        """Seconds until the bucket is full, if no request takes from it."""
         self._refill(now)
         return (self.capacity - self._level) / self._rate
 
 
 def duration(seconds: float) -> str:
-    """As OpenAI writes durations, to the millisecond: `0s`, `20ms`, `1.2s`, `6m0s`, `1h0m0s`."""
+    """Format a duration as OpenAI does: `0s`, `20ms`, `1.2s`, `6m0s`, `1h0m0s`."""
     milliseconds = round(seconds * 1000)
     if milliseconds < 1000:
         return f"{milliseconds}ms" if milliseconds else "0s"

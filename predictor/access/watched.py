@@ -1,11 +1,11 @@
-"""A small file that is read again when it changes, and of which the last good content counts.
+"""A small file that is read again when it changes; its last valid content stays in force.
 
-Kubernetes mounts a Secret as links through `..data`, which is swapped in one step: so it is the
-file at the end of the links that is looked at. Whatever is wrong with a new file (gone, half
-written, unreadable), what was read before stays in force and one line is logged: neither does a bad
-file open the door, nor does it shut everybody out.
+Kubernetes mounts a Secret as links through `..data`, which it replaces in one step, so the file at
+the end of the links is checked. If a new file is missing, half written or unreadable, the previous
+content stays in force and one line is logged. A bad file therefore neither admits unknown clients
+nor refuses all requests.
 
-Reading is synchronous, on the event loop: a look costs microseconds on the file systems on which
+Reading is synchronous, on the event loop: a check takes microseconds on the file systems on which
 such files are mounted, and a changed file is read once or twice.
 """
 
@@ -25,32 +25,34 @@ from predictor.errors import BadSetting
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-# What tells one state of the file from another, or the number of the error that hides it.
+# Identifies a state of the file; if the file cannot be examined, the number of the error.
 Stamp = tuple[int, ...]
 
-# Between two looks at the file, seconds.
-LOOK_EVERY_S = 1.0
+# Time between two checks of the file, seconds.
+CHECK_EVERY_S = 1.0
 # A Kubernetes Secret has at most 1 MiB.
 MAX_BYTES = 16 << 20
 
 
 class WatchedFile(Generic[T]):
-    """The file behind a flag, as `value`. One event loop only."""
+    """The file that a flag names; `value` is its parsed content. Used on one event loop only."""
 
     def __init__(self, flag: str, path: Path, parse: Callable[[bytes], T]) -> None:
         """Read the file for the first time.
 
         Args:
-            parse: raises BadSetting with what is wrong, and repeats no secret.
+            parse: parses the content; raises BadSetting with the problem, without any secret.
 
         Raises:
-            BadSetting: it cannot be read or parsed; names flag and path.
+            BadSetting: the file cannot be read or parsed; the message names flag and path.
         """
-        self._origin, self._path, self._parse = f"{flag} {path}", path, parse
-        self._looked = -math.inf
-        self._complaint: tuple[Stamp, str] | None = None
+        self._origin = f"{flag} {path}"
+        self._path = path
+        self._parse = parse
+        self._checked_at_s = -math.inf
+        self._logged_problem: tuple[Stamp, str] | None = None
         self._stamp = _stamp(path)
-        self._settled = False
+        self._is_stable = False
         try:
             content = _read(path)
             self.value = parse(content)
@@ -61,23 +63,23 @@ class WatchedFile(Generic[T]):
         self._content: bytes | None = hashlib.sha256(content).digest()
 
     def refresh(self, now: float) -> bool:
-        """Look at the file unless it was looked at less than a second ago.
+        """Check the file unless it was checked less than a second ago.
 
         Args:
-            now: monotonic seconds; going back only makes it look earlier.
+            now: monotonic seconds; if the time goes back, the file is only checked earlier.
 
         Returns:
             Whether `value` was replaced.
         """
-        if 0.0 <= now - self._looked < LOOK_EVERY_S:
+        if 0.0 <= now - self._checked_at_s < CHECK_EVERY_S:
             return False
-        self._looked = now
+        self._checked_at_s = now
         stamp = _stamp(self._path)
-        if stamp == self._stamp and self._settled:
+        if stamp == self._stamp and self._is_stable:
             return False
-        # A file is read once more at the next look: clocks of file systems are coarse, and what is
-        # written in the same tick as it was read leaves the stamp as it was.
-        self._settled = stamp == self._stamp
+        # A changed file is read once more at the next check: file system clocks are coarse, and a
+        # write in the same tick as the read does not change the stamp.
+        self._is_stable = stamp == self._stamp
         self._stamp = stamp
         return self._read_again()
 
@@ -85,9 +87,10 @@ class WatchedFile(Generic[T]):
         try:
             content = _read(self._path)
         except OSError as error:
-            # Not settled: it may go away without a trace in the stamp (too many open files).
-            self._settled, self._content = False, None
-            return self._complain(_reason(error))
+            # Read it again: the error may go away without a change of the stamp, such as EMFILE.
+            self._is_stable = False
+            self._content = None
+            return self._log_problem(_reason(error))
         digest = hashlib.sha256(content).digest()
         if digest == self._content:
             return False
@@ -95,26 +98,32 @@ class WatchedFile(Generic[T]):
         try:
             self.value = self._parse(content)
         except BadSetting as error:
-            return self._complain(str(error))
-        self._complaint = None
+            return self._log_problem(str(error))
+        self._logged_problem = None
         logger.info("%s: read again", self._origin)
         return True
 
-    def _complain(self, reason: str) -> bool:
-        """Log once for each state of the file; False, as nothing was replaced."""
-        if (self._stamp, reason) != self._complaint:
-            self._complaint = (self._stamp, reason)
-            logger.error("%s: %s; what was read before stays in force", self._origin, reason)
+    def _log_problem(self, reason: str) -> bool:
+        """Log a problem once for each state of the file; False, as nothing was replaced."""
+        if (self._stamp, reason) != self._logged_problem:
+            self._logged_problem = (self._stamp, reason)
+            logger.error("%s: %s; the previous content stays in force", self._origin, reason)
         return False
 
 
 def _stamp(path: Path) -> Stamp:
     try:
-        seen = path.stat()
+        status = path.stat()
     except OSError as error:
         return (error.errno or 0,)
-    # The change time, too: permissions that were put right change nothing else.
-    return (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+    # The change time is included because corrected permissions change nothing else.
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
 
 
 def _read(path: Path) -> bytes:
@@ -123,7 +132,7 @@ def _read(path: Path) -> bytes:
     Raises:
         OSError: it is missing, unreadable, not a regular file, or too large.
     """
-    # Not blocking: opening a pipe would wait for somebody to write.
+    # Non-blocking, because opening a pipe would wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

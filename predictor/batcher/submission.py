@@ -1,6 +1,7 @@
-"""One request's rows on their way through the batcher."""
+"""The rows of one request in the batcher, and the batches that they are put into."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -12,14 +13,23 @@ from predictor.types import FloatRows, Lane
 
 
 class Submission:
-    """Collects the rows of one request, in any order, from any number of batches.
-
-    submitted is on the event loop's clock, entered and started on `time.perf_counter`; seconds.
-    """
+    """Collects the rows of one request, in any order, from any number of batches."""
 
     __slots__ = (
-        *("_left", "_rows", "_size", "future", "lane", "numbers", "submitted", "timer"),
-        *("entered", "started", "timeline"),
+        "_left",
+        "_rows",
+        "_size",
+        "entered",
+        "future",
+        "lane",
+        "not_finite",
+        "numbers",
+        "outside",
+        "queued_tokens",
+        "started",
+        "submitted",
+        "timeline",
+        "timer",
     )
 
     def __init__(
@@ -29,18 +39,40 @@ class Submission:
         now: float,
         future: asyncio.Future[FloatRows],
     ) -> None:
+        """Args:
+        size: rows of the request.
+        now: seconds on the event loop's clock.
+        future: completed with the vectors `[size, dim]`, or failed.
+        """
         self.lane = lane
+        # Time of admission on the event loop's clock, seconds.
         self.submitted = now
-        # On a finer clock than the loop's, which counts milliseconds: for those who measure.
+        # The same on `time.perf_counter`, which is finer than the loop's milliseconds: measured.
         self.entered = perf_counter()
-        self.started = 0.0  # when the first batch with a row of it began
+        # `time.perf_counter` when the first batch with a row of this request began; 0.0: none has.
+        self.started = 0.0
         self.future = future
+        # Where the times of the request are recorded, if they are.
         self.timeline = CURRENT.get()
+        # Numbers of its rows in the queue.
         self.numbers: list[int] = []
+        # Rows of a request larger than its lane that are not in the queue yet, in order.
+        self.outside: deque[Row] = deque()
+        # Tokens of those of its rows that are in the queue, while others are outside.
+        self.queued_tokens = 0
+        # Indices of its rows that the engine gave no finite numbers for.
+        self.not_finite: tuple[int, ...] = ()
+        # Fires at the deadline, if the request has one.
         self.timer: asyncio.TimerHandle | None = None
         self._size = size
         self._left = size
         self._rows: FloatRows | None = None
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether all rows were computed."""
+        future = self.future
+        return future.done() and not future.cancelled() and future.exception() is None
 
     def fill(self, index: int, row: FloatRows) -> None:
         """Take row `index` (`[1, dim]`); the last one completes the future."""
@@ -57,32 +89,47 @@ class Submission:
             self.future.set_result(self._rows)
 
     def fail(self, error: BaseException) -> None:
+        """Fail the request, unless it is done."""
         if not self.future.done():
             self.future.set_exception(error)
-            # Whoever waits may be gone already; an unread error is not worth a warning.
+            # The client may have left; asyncio would warn of an exception that is never retrieved.
             self.future.exception()
+
+    def record_times(self, now: float) -> None:
+        """Add how long the rows waited and ran; `now` is on `time.perf_counter`."""
+        if self.timeline is not None:
+            started = self.started or now
+            self.timeline.queue += started - self.entered
+            self.timeline.run += now - started
 
 
 @dataclass(slots=True)
 class Row:
-    """One text of one request, as token ids."""
+    """One text of one request."""
 
+    # Token ids.
     ids: Sequence[int]
     submission: Submission
+    # Place of the row in its request.
     index: int
 
 
 @dataclass(slots=True)
 class Batch:
-    """Rows that run together.
+    """Rows that run together."""
 
-    started is on the event loop's clock, began on `time.perf_counter`; seconds.
-    """
-
+    # Shortest first.
     rows: list[Row]
+    # Tokens of all rows.
     tokens: int
     lane: Lane
+    # Whether it runs alone on all threads.
     wide: bool
+    # Start on the event loop's clock, seconds.
     started: float = 0.0
+    # Start on `time.perf_counter`, seconds.
     began: float = 0.0
+    # Duration of the run, seconds.
     ran_s: float = 0.0
+    # Places of the rows whose output is not finite.
+    not_finite: Sequence[int] = ()

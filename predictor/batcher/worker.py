@@ -1,7 +1,7 @@
-"""A thread that runs batches, one at a time, and always says how it went.
+"""A thread that runs batches, one at a time, and always reports their outcome.
 
-Whatever the engine raises is the batch's outcome. Should the thread itself die, its last act is to
-tell the owner, so that no row waits for an answer that cannot come.
+Whatever the engine raises is the batch's outcome. If the thread itself dies, it reports that last,
+so that no row waits for vectors that cannot come.
 """
 
 import asyncio
@@ -16,13 +16,14 @@ from typing import Protocol
 
 import numpy as np
 
+from predictor.batcher.finite import not_finite
 from predictor.batcher.submission import Batch, Row, Submission
 from predictor.errors import EngineOutOfMemory
 from predictor.types import FloatRows, Lane
 
 
-class Run(Protocol):
-    """What the batcher asks of an engine: vectors `[len(rows), dim]` for rows of token ids."""
+class EngineRun(Protocol):
+    """The engine as the batcher calls it: vectors `[len(rows), dim]` for rows of token ids."""
 
     def __call__(self, rows: Sequence[Sequence[int]], *, wide: bool = False) -> FloatRows: ...
 
@@ -33,13 +34,15 @@ logger = logging.getLogger(__name__)
 # of a core that both want, which is the default of --ingest-share.
 INGEST_NICE = 5
 
-Outcome = FloatRows | BaseException
-Done = Callable[["Worker", Batch, Outcome], None]
-Died = Callable[["Worker"], None]
+RunOutcome = FloatRows | BaseException
+OnDone = Callable[["Worker", Batch, RunOutcome], None]
+OnDied = Callable[["Worker"], None]
 
 
-def run_splitting(run: Run, rows: Sequence[Sequence[int]], *, wide: bool = False) -> FloatRows:
-    """Run the rows; where memory does not suffice, in halves, down to single rows.
+def run_splitting(
+    run: EngineRun, rows: Sequence[Sequence[int]], *, wide: bool = False
+) -> FloatRows:
+    """Run the rows; if memory does not suffice, run them in halves, down to single rows.
 
     Raises:
         EngineOutOfMemory: one row alone does not fit.
@@ -54,38 +57,56 @@ def run_splitting(run: Run, rows: Sequence[Sequence[int]], *, wide: bool = False
 
 
 def _lower_priority() -> None:
-    """Make the calling thread yield; on Linux a priority is a thread's own."""
+    """Lower the priority of the calling thread; on Linux each thread has its own."""
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), INGEST_NICE)
 
 
 class Worker:
-    """Runs the batches of one lane; ingest on a thread that yields the CPU to the rest.
+    """Runs the batches of one lane; an ingest thread yields the CPU to the others.
 
-    Owned by the event loop: `give` and `stop` are called there, `done` and `died` run there.
+    Owned by the event loop: `assign` and `stop` are called there, `on_done` and `on_died` run
+    there.
     """
 
     def __init__(
-        self, lane: Lane, run: Run, done: Done, died: Died, loop: asyncio.AbstractEventLoop
+        self,
+        lane: Lane,
+        run: EngineRun,
+        on_done: OnDone,
+        on_died: OnDied,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
+        """Start the thread.
+
+        Args:
+            on_done: called with each batch that ran.
+            on_died: called when the thread ended by itself.
+        """
         self.lane = lane
+        # The batch that was assigned last and is not done.
         self.batch: Batch | None = None
-        self._run, self._done, self._died, self._loop = run, done, died, loop
+        self._run = run
+        self._on_done = on_done
+        self._on_died = on_died
+        self._loop = loop
         self._inbox: SimpleQueue[Batch | None] = SimpleQueue()
         self._thread = threading.Thread(
             target=self._main, name=f"engine-{lane.name.lower()}", daemon=True
         )
         self._thread.start()
 
-    def give(self, batch: Batch) -> None:
+    def assign(self, batch: Batch) -> None:
+        """Run a batch next; the worker must be idle."""
         self.batch = batch
         self._inbox.put(batch)
 
     def stop(self) -> None:
+        """Have the thread end once its batch is done."""
         self._inbox.put(None)
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the thread to end; whether it did."""
+        """Wait for the thread to end; False: it still runs."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -95,48 +116,49 @@ class Worker:
                 _lower_priority()
             while (batch := self._inbox.get()) is not None:
                 outcome = self._attempt(batch)
-                self._tell(self._done, self, batch, outcome)
-        except BaseException:  # whatever ends the thread, the owner must know
+                self._call_on_loop(self._on_done, self, batch, outcome)
+        except BaseException:  # whatever ends the thread, its owner must learn of it
             logger.critical("an engine thread died", exc_info=True)
-            self._tell(self._died, self)
+            self._call_on_loop(self._on_died, self)
 
-    def _attempt(self, batch: Batch) -> Outcome:
+    def _attempt(self, batch: Batch) -> RunOutcome:
         started = time.perf_counter()
         try:
-            outcome: Outcome = run_splitting(
-                self._run, [row.ids for row in batch.rows], wide=batch.wide
-            )
+            vectors = run_splitting(self._run, [row.ids for row in batch.rows], wide=batch.wide)
+            batch.not_finite = not_finite(vectors)
         except Exception as error:
-            outcome = error
-        batch.ran_s = time.perf_counter() - started
-        return outcome
+            return error
+        else:
+            return vectors
+        finally:
+            batch.ran_s = time.perf_counter() - started
 
-    def _tell(self, callback: Callable[..., None], *args: object) -> None:
-        # The loop is closed only when the process ends and nobody waits any more.
+    def _call_on_loop(self, callback: Callable[..., None], *args: object) -> None:
+        # The loop is closed only at the end of the process, when no request waits.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(callback, *args)
 
 
-async def answers(run: Run, lane: Lane, timeout_s: float) -> bool:
+async def can_run(run: EngineRun, lane: Lane, timeout_s: float) -> bool:
     """Whether a new thread runs one row of one token within the time."""
     loop = asyncio.get_running_loop()
-    proven: asyncio.Future[bool] = loop.create_future()
+    proof: asyncio.Future[bool] = loop.create_future()
 
-    def settle(alive: bool) -> None:
-        if not proven.done():
-            proven.set_result(alive)
+    def conclude(is_alive: bool) -> None:
+        if not proof.done():
+            proof.set_result(is_alive)
 
     worker = Worker(
         lane,
         run,
-        lambda worker, batch, outcome: settle(not isinstance(outcome, BaseException)),
-        lambda worker: settle(False),
+        lambda worker, batch, outcome: conclude(not isinstance(outcome, BaseException)),
+        lambda worker: conclude(False),
         loop,
     )
-    nobody = Submission(1, lane, loop.time(), loop.create_future())
-    worker.give(Batch([Row((0,), nobody, 0)], 1, lane, wide=False))
+    submission = Submission(1, lane, loop.time(), loop.create_future())
+    worker.assign(Batch([Row((0,), submission, 0)], 1, lane, wide=False))
     try:
-        return await asyncio.wait_for(proven, timeout_s)
+        return await asyncio.wait_for(proof, timeout_s)
     except TimeoutError:
         return False
     finally:

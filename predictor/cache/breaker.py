@@ -1,17 +1,18 @@
-"""When to stop asking a server that does not answer, and when to try again. Time is passed in."""
+"""When to stop using a server that does not answer, and when to try again. Time is passed in."""
 
-# Failures in a row after which nothing is asked.
+# Failures in a row that open it.
 FAILURES = 5
 # The first pause, seconds; each failed probe doubles it.
 PAUSE_S = 0.5
+# The longest pause, seconds.
 LONGEST_S = 30.0
 
 
 class Breaker:
     """Closed: all may pass. Open: none, until the pause is over; then one, the probe, decides.
 
-    A probe that never reports (its request was cancelled) counts as failed when the same pause is
-    over again: the next one is let through.
+    A probe that never reports, as its request was cancelled, counts as failed after another pause:
+    the next one is let through.
     """
 
     __slots__ = ("_failures", "_pause_s", "_probing", "_retry_at")
@@ -24,11 +25,11 @@ class Breaker:
 
     @property
     def open(self) -> bool:
-        """Open or half open: this is what an operator wants to see."""
+        """Open or half open, which is what operators want to see."""
         return self._failures >= FAILURES
 
     def allows(self, now: float) -> bool:
-        """Whether to ask; whoever is told yes has to report, or is the probe that got lost."""
+        """Whether a request may pass; each one that does must report its outcome."""
         if not self.open:
             return True
         if now < self._retry_at:
@@ -37,17 +38,19 @@ class Breaker:
         self._retry_at = now + self._pause_s
         return True
 
-    def succeeded(self) -> bool:
-        """An answer came; whether that closed it."""
-        closed = self.open
-        self._failures, self._pause_s, self._probing = 0, PAUSE_S, False
-        return closed
+    def record_success(self) -> bool:
+        """Record an answer; whether it closed the breaker."""
+        was_open = self.open
+        self._failures = 0
+        self._pause_s = PAUSE_S
+        self._probing = False
+        return was_open
 
-    def failed(self, now: float) -> bool:
-        """None came; whether that opened it.
+    def record_failure(self, now: float) -> bool:
+        """Record a missing answer; whether it opened the breaker.
 
         While it is open only the probe counts: requests that were under way when it opened all
-        fail at once, and must not double the pause each.
+        fail at once, and each of them must not double the pause.
         """
         if self.open:
             if self._probing:

@@ -1,4 +1,4 @@
-"""A breaker with its log lines and counters: what the two users of Redis share."""
+"""A breaker with its log lines and counters, for reads from and writes to Redis."""
 
 import logging
 
@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 
 
 class Circuit:
-    """Says whether to ask, and tells people when that changes. `what` is reads or writes."""
+    """Decides whether to use Redis, and logs when that changes. `what` is reads or writes."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -22,11 +22,11 @@ class Circuit:
     def allows(self, now: float) -> bool:
         return self._breaker.allows(now)
 
-    def succeeded(self) -> None:
-        if self._breaker.succeeded():
+    def record_success(self) -> None:
+        if self._breaker.record_success():
             logger.info("Redis answers again: %s resumed", self._what)
 
-    def failed(self, reason: str, detail: str, now: float) -> None:
+    def record_failure(self, reason: str, detail: str, now: float) -> None:
         """Count one failure.
 
         Args:
@@ -34,5 +34,5 @@ class Circuit:
             detail: for the log; never the error's text, which may quote the URL.
         """
         REDIS_FAILURES.labels(reason).inc()
-        if self._breaker.failed(now):
+        if self._breaker.record_failure(now):
             logger.warning("Redis fails (%s, %s): %s paused", reason, detail, self._what)

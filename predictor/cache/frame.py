@@ -1,8 +1,8 @@
-"""A row in Redis: header, checksum, numbers. What is not exactly right is no row.
+"""A row in Redis: header, checksum, numbers. A value that is not exactly valid is ignored.
 
-The checksum covers the row's key, so a value that lies under another's name is recognised, and what
-was cut, damaged or written by something else too. It guards against accidents, not against someone
-who may write to Redis: who may write there may give any vector.
+The checksum covers the row's key, so a value under another row's name is recognised, as is one that
+was cut, damaged or written by another program. It guards against accidents, not against attackers
+with access to Redis, who can store any vector.
 """
 
 import hashlib

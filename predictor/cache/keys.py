@@ -1,6 +1,6 @@
-"""What a row is called: a hash of everything that decides its numbers, never the text.
+"""The key of a row: a hash of everything that decides its numbers, never the text.
 
-Two rows share a name only if the same graph runs the same token ids. Prompts, truncation and the
+Two rows share a key only if the same graph runs the same token ids. Prompts, truncation and the
 tokenizer are in the ids; pooling is in the bundle's digest; cutting, normalising and quantising
 come after the cache.
 """
@@ -11,9 +11,9 @@ from array import array
 from collections.abc import Sequence
 
 KEY_BYTES = 16
-# Of a digest, in Redis: enough for a person to tell whose rows these are. The key itself holds all.
+# Characters of the digest in a Redis key, for operators to tell bundles apart; the hash holds all.
 DIGEST_SHOWN = 12
-# Ids go in as little-endian int32 everywhere, so that pods of any machine share rows.
+# Ids are hashed as little-endian int32 everywhere, so that pods on any machine share rows.
 SWAP = sys.byteorder == "big"
 
 

@@ -1,7 +1,7 @@
 """The memory tier: rows of all models and versions within one bound of bytes.
 
-TinyLFU admits a row only if it was asked for more often than what would have to leave: a scan of
-texts that come once does not wash out those that come every minute. Time is monotonic.
+TinyLFU admits a row only if it was requested more often than the rows that it would displace: a
+scan of texts that come once does not displace those that come every minute. Time is monotonic.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from predictor.settings import CacheSettings
 # What one entry takes beyond the numbers, bytes: key 64, header of the value 33 and rounding, the
 # cache's own nodes and hash table. Measured as growth of the process; a test repeats it.
 ENTRY_BYTES = 530
-# The library's causes by our names; "replaced" is no leaving.
+# The label of each cause of the library; "replaced" is not an eviction.
 CAUSES = {"size": "size", "expired": "expired", "explicit": "flushed"}
 
 
@@ -23,11 +23,11 @@ class RowCache:
     """One a process. Values are rows as bytes of `dtype`; safe from any thread."""
 
     def __init__(self, settings: CacheSettings) -> None:
-        """A cache of `cache_mb` MiB in all; nothing is taken before rows come."""
+        """A cache of at most `cache_mb` MiB; no memory is taken before rows come."""
         self.dtype = DTYPES[settings.cache_dtype]
         evicted = {cause: CACHE_EVICTIONS.labels(name) for cause, name in CAUSES.items()}
 
-        def left(key: bytes, row: bytes, cause: str) -> None:
+        def count_eviction(key: bytes, row: bytes, cause: str) -> None:
             if cause in evicted:
                 evicted[cause].inc()
 
@@ -36,16 +36,16 @@ class RowCache:
             ttl=settings.cache_ttl_s or None,
             policy="tiny_lfu",
             weigher=lambda key, row: len(row) + ENTRY_BYTES,
-            eviction_listener=left,
+            eviction_listener=count_eviction,
         )
-        # The library's own methods: one frame of Python less a row.
+        # The library's own methods, which saves a frame of Python for each row.
         self.get: Callable[[bytes], bytes | None] = self._cache.get
         self.put: Callable[[bytes, bytes], None] = self._cache.set
         CACHE_BYTES.set_function(self.bytes)
         CACHE_ROWS.set_function(self.rows)
 
     def bytes(self) -> int:
-        """Memory held, by the same count that is bounded."""
+        """Memory used, by the same count that is bounded."""
         self._cache.run_pending_tasks()
         return self._cache.weighted_size()
 
@@ -54,7 +54,7 @@ class RowCache:
         return self._cache.count()
 
     def flush(self) -> int:
-        """Drop every row; how many there were."""
+        """Drop every row; the number of rows that were dropped."""
         dropped = self.rows()
         self._cache.clear()
         # The library only marks them; this gives the memory back now.

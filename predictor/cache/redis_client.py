@@ -1,16 +1,17 @@
-"""The home of redis-py: the three commands that are used, and what its errors mean.
+"""The home of redis-py: the three commands that are used, and the meaning of its errors.
 
-Time limits are the callers': a command that is cancelled closes its connection, so no later
+The callers set time limits: a command that is cancelled closes its connection, so no later
 command can read its answer.
 """
 
 from typing import Any
 
 from predictor.errors import BadSetting
+from predictor.extras import install
 
-# Connections at once; more readers wait for one within their own limit.
+# Connections at once; further readers wait for one within their own time limit.
 CONNECTIONS = 16
-# What the URL may say. Options of the library could turn off what is relied on here.
+# Options that the URL may set; others could turn off what is relied on here.
 URL_OPTIONS = {"connection_class", "host", "port", "path", "db", "username", "password"}
 
 
@@ -21,13 +22,13 @@ class RedisClient:
         """Check the URL; nothing is connected.
 
         Raises:
-            BadSetting: the redis package is missing, or the URL is none of a Redis.
+            BadSetting: the redis package is missing, or the URL is not that of a Redis.
         """
         try:
             from redis.asyncio import BlockingConnectionPool, Redis
         except ImportError as error:
             raise BadSetting(
-                "--cache-redis-url needs the redis package: pip install '.[redis]'"
+                f"--cache-redis-url needs the redis package: {install('redis')}"
             ) from error
         # Half of the library is annotated; the other half must not be called from typed code.
         pool: Any = BlockingConnectionPool
@@ -40,17 +41,17 @@ class RedisClient:
             **_url_options(url),
         )
         try:
-            # The library looks at its options when it first connects; that is too late.
+            # The library checks its options when it first connects, which is too late.
             self._pool.make_connection()
         except Exception:
             raise BadSetting("--cache-redis-url: its options do not fit together") from None
         self._redis: Any = Redis(connection_pool=self._pool)
 
     async def get(self, names: list[bytes]) -> list[bytes | None]:
-        """The values of `names`, None where there is none.
+        """The values of `names`, None for a missing one.
 
         Raises:
-            Exception: anything; `failure` says what it means.
+            Exception: anything; see `classify_error`.
         """
         values: Any = await self._redis.mget(names)
         if len(values) != len(names) or not all(isinstance(v, bytes | None) for v in values):
@@ -58,10 +59,10 @@ class RedisClient:
         return list(values)
 
     async def set(self, pairs: list[tuple[bytes, bytes]], ttl_s: int) -> int:
-        """Store values for `ttl_s` seconds in one round trip; how many were refused.
+        """Store values for `ttl_s` seconds in one round trip; the number that were refused.
 
         Raises:
-            Exception: anything; `failure` says what it means.
+            Exception: anything; see `classify_error`.
         """
         async with self._redis.pipeline(transaction=False) as pipeline:
             for name, value in pairs:
@@ -82,25 +83,25 @@ def _url_options(url: str) -> dict[str, Any]:
     try:
         options: dict[str, Any] = dict(parse_url(url))
     except ValueError:
-        # Its text may quote the URL, and a URL holds a password.
+        # Its text may quote the URL with its password.
         raise BadSetting(
             "--cache-redis-url: must be redis://, rediss:// or unix:// with a host or path, "
             "as redis://:password@host:6379/0"
         ) from None
     if any(name not in URL_OPTIONS and not name.startswith("ssl_") for name in options):
-        # Not by name: after a '?' in a password, that would be a piece of it.
+        # The name is not shown: after a '?' in a password it would be a part of it.
         raise BadSetting("--cache-redis-url: only db, username, password and ssl_... may follow ?")
     if not options.keys() & {"host", "path"}:
-        # The library would take localhost, which no pod means.
+        # The library would take localhost, which is never meant in a pod.
         raise BadSetting("--cache-redis-url: has no host, or for unix:// no path")
     return options
 
 
-def failure(error: Exception) -> tuple[str, str]:
-    """The label of REDIS_FAILURES for what went wrong, and the error's name for the log."""
+def classify_error(error: Exception) -> tuple[str, str]:
+    """The label of REDIS_FAILURES for an error, and the error's name for the log."""
     from redis import exceptions
 
-    # A refused password comes as a ConnectionError around what it is.
+    # A refused password comes as a ConnectionError with the real error as its cause.
     if isinstance(error.__cause__, exceptions.RedisError):
         error = error.__cause__
     if isinstance(error, TimeoutError | exceptions.TimeoutError):
@@ -109,6 +110,6 @@ def failure(error: Exception) -> tuple[str, str]:
         reason = "refused"
     elif isinstance(error, exceptions.ConnectionError | OSError):
         reason = "connection"
-    else:  # the library's parser has no one error for an answer that it cannot read
+    else:  # the library's parser raises many errors for an answer that it cannot read
         reason = "garbage"
     return reason, type(error).__name__

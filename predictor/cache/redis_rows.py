@@ -1,4 +1,4 @@
-"""The rows of one model version in Redis: their names, and what is believed to be one."""
+"""The rows of one model version in Redis: their names, and the check of their values."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,7 +12,8 @@ class RedisRows:
     """Rows by key, as bytes of the tier's dtype."""
 
     def __init__(self, tier: RedisTier, digest: str, dimensions: int) -> None:
-        self._tier, self._dimensions = tier, dimensions
+        self._tier = tier
+        self._dimensions = dimensions
         self._prefix = redis_prefix(digest)
         self._garbage = REDIS_FAILURES.labels("garbage")
 
@@ -20,7 +21,7 @@ class RedisRows:
         return self._prefix + key.hex().encode()
 
     async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The rows that Redis has; None for the others, and for values that are not these rows."""
+        """The rows that Redis has; None for missing and invalid ones."""
         values = await self._tier.get([self._name(key) for key in keys])
         return [
             None if value is None else self._row(key, value)
@@ -34,6 +35,6 @@ class RedisRows:
         return row
 
     def put(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Have rows `(key, row)` written soon."""
+        """Have rows `(key, row)` written soon; never waits."""
         dtype = self._tier.dtype
         self._tier.put([(self._name(key), framed(key, row, dtype)) for key, row in rows])

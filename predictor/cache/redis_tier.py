@@ -1,7 +1,7 @@
 """The second tier: rows in Redis or Valkey, shared by pods and kept over restarts.
 
-It may be slow, full, down or mad: a request loses its time limit at most, and a circuit makes that
-rare. Values are opaque here; `frame` says which are rows.
+It may be slow, full, down or give wrong answers: a request loses the time limit at most, and a
+circuit makes that rare. Values are opaque here; `frame` checks them.
 """
 
 import asyncio
@@ -9,17 +9,18 @@ import logging
 from collections.abc import Iterable
 
 from predictor.cache.circuit import Circuit
-from predictor.cache.redis_client import RedisClient, failure
-from predictor.cache.redis_writer import Writer
+from predictor.cache.redis_client import RedisClient, classify_error
+from predictor.cache.redis_writer import RedisWriter
 from predictor.cache.rows import DTYPES
 from predictor.metrics import REDIS_FAILURES, REDIS_OPEN, REDIS_SECONDS
 from predictor.settings import CacheSettings
 
 logger = logging.getLogger(__name__)
 
-# Keys an MGET: reading this many answers holds the event loop for about a millisecond. What has
-# come when the time is over counts, the rest is computed.
+# Keys an MGET: reading this many answers holds the event loop for about a millisecond. Answers that
+# came within the time limit count, the other rows are computed.
 AT_ONCE = 128
+# Longest wait for the connections to close, seconds.
 CLOSE_S = 1.0
 
 
@@ -30,12 +31,12 @@ class RedisTier:
         """Check the settings; nothing is connected.
 
         Raises:
-            BadSetting: the redis package is missing, or the URL is none of a Redis.
+            BadSetting: the redis package is missing, or the URL is not that of a Redis.
         """
         self.dtype = DTYPES[settings.cache_dtype]
         self._timeout_s = settings.cache_redis_timeout_ms / 1000
         self._client = RedisClient(settings.cache_redis_url)
-        self._writer = Writer(self._client, settings.cache_redis_ttl_s)
+        self._writer = RedisWriter(self._client, settings.cache_redis_ttl_s)
         self._circuit = Circuit("reads")
         self._started = False
         self._seconds = REDIS_SECONDS.labels("get")
@@ -46,24 +47,24 @@ class RedisTier:
         self._writer.start()
 
     async def get(self, keys: list[bytes]) -> list[bytes | None]:
-        """The values of `keys`, None for what is not there or did not come in time."""
+        """The values of `keys`, None for those that are missing or late."""
         now = asyncio.get_running_loop().time
         started = now()
-        found: list[bytes | None] = []
+        values: list[bytes | None] = []
         if self._started and self._circuit.allows(started):
             try:
                 async with asyncio.timeout(self._timeout_s):
                     for at in range(0, len(keys), AT_ONCE):
-                        found += await self._client.get(keys[at : at + AT_ONCE])
+                        values += await self._client.get(keys[at : at + AT_ONCE])
             except Exception as error:
-                if found:  # it answers, only not all of a large request in time
-                    REDIS_FAILURES.labels(failure(error)[0]).inc()
+                if values:  # it answers, but not all of a large request in time
+                    REDIS_FAILURES.labels(classify_error(error)[0]).inc()
                 else:
-                    self._circuit.failed(*failure(error), now())
+                    self._circuit.record_failure(*classify_error(error), now())
             else:
-                self._circuit.succeeded()
+                self._circuit.record_success()
             self._seconds.observe(now() - started)
-        return found + [None] * (len(keys) - len(found))
+        return values + [None] * (len(keys) - len(values))
 
     def put(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """Have values written soon; never waits."""

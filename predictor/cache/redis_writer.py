@@ -1,4 +1,4 @@
-"""Writes to Redis, behind everybody's back: a bounded queue and one task that empties it."""
+"""Writes to Redis in the background: a bounded queue and one task that empties it."""
 
 import asyncio
 import logging
@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Iterable
 
 from predictor.cache.circuit import Circuit
-from predictor.cache.redis_client import RedisClient, failure
+from predictor.cache.redis_client import RedisClient, classify_error
 from predictor.metrics import REDIS_FAILURES, REDIS_SECONDS
+from predictor.supervised_task import SupervisedTask
 
 logger = logging.getLogger(__name__)
 
@@ -15,40 +16,34 @@ logger = logging.getLogger(__name__)
 QUEUE_BYTES = 8 << 20
 # Rows a round trip: what is packed at once holds the event loop.
 AT_ONCE = 32
-# Nobody waits for a write; this only keeps a dead connection from being waited for for ever.
+# Longest wait for one write, seconds; no request waits for it.
 WRITE_S = 1.0
-# Times the task is started again after an error that nobody foresaw.
-MAX_RESTARTS = 3
 
 
-class Writer:
-    """Takes pairs without waiting. What does not fit, or what Redis does not take, is dropped."""
+class RedisWriter:
+    """Takes pairs without waiting. Pairs that do not fit, or that Redis refuses, are dropped."""
 
     def __init__(self, client: RedisClient, ttl_s: int) -> None:
-        self._client, self._ttl_s = client, ttl_s
+        self._client = client
+        self._ttl_s = ttl_s
         self._queue: deque[tuple[bytes, bytes]] = deque()
         self._queued_bytes = 0
         self._filled = asyncio.Event()
         self._circuit = Circuit("writes")
-        self._task: asyncio.Task[None] | None = None
-        self._restarts = 0
+        self._task = SupervisedTask("the writer to Redis")
         self._dropped = REDIS_FAILURES.labels("dropped")
         self._refused = REDIS_FAILURES.labels("refused")
         self._seconds = REDIS_SECONDS.labels("set")
 
-    @property
-    def queued_bytes(self) -> int:
-        return self._queued_bytes
-
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
-        self._task.add_done_callback(self._ended)
+        self._task.start(self._run, self._give_up)
 
     def put(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """Queue what fits; count the rest as dropped."""
+        is_running = self._task.is_running
         for pair in pairs:
             size = len(pair[0]) + len(pair[1])
-            if self._task is None or self._queued_bytes + size > QUEUE_BYTES:
+            if not is_running or self._queued_bytes + size > QUEUE_BYTES:
                 self._dropped.inc()
                 continue
             self._queue.append(pair)
@@ -77,7 +72,8 @@ class Writer:
     async def _try(self, batch: list[tuple[bytes, bytes]]) -> None:
         """One round trip, or a ping if there is nothing to write."""
         now = asyncio.get_running_loop().time
-        started, refused = now(), 0
+        started = now()
+        refused = 0
         try:
             async with asyncio.timeout(WRITE_S):
                 if batch:
@@ -85,39 +81,30 @@ class Writer:
                 else:
                     await self._client.ping()
         except Exception as error:
-            self._circuit.failed(*failure(error), now())
+            self._circuit.record_failure(*classify_error(error), now())
         else:
             if refused:
                 self._refused.inc(refused - 1)
-                self._circuit.failed("refused", "is its memory full, or is it a replica?", now())
+                self._circuit.record_failure(
+                    "refused", "is its memory full, or is it a replica?", now()
+                )
             else:
-                self._circuit.succeeded()
+                self._circuit.record_success()
         finally:
             self._seconds.observe(now() - started)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """The task has no way to end but `stop`; anything else is a fault of ours."""
-        if task.cancelled() or task is not self._task:
-            return
-        self._restarts += 1
-        again = self._restarts <= MAX_RESTARTS
-        logger.error(
-            "the writer to Redis died, %s", "restarted" if again else "no more rows are written",
-            exc_info=task.exception(),
-        )  # fmt: skip
-        self._task = None
-        if again:
-            self.start()
-        else:
-            self._dropped.inc(len(self._queue))
-            self._queue.clear()
-            self._queued_bytes = 0
+    def _give_up(self, report: str) -> None:
+        """Drop what waits: the task has ended more often than it is restarted."""
+        del report  # logged already
+        logger.error("the writer to Redis is not restarted again: no more rows are written")
+        self._dropped.inc(len(self._queue))
+        self._clear()
 
-    async def stop(self) -> None:
-        """End the task; what waits is dropped, as it can be computed again."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task], timeout=WRITE_S)
+    def _clear(self) -> None:
         self._queue.clear()
         self._queued_bytes = 0
+
+    async def stop(self) -> None:
+        """End the task; waiting pairs are dropped, as they can be computed again."""
+        await self._task.stop(WRITE_S)
+        self._clear()

@@ -1,6 +1,7 @@
-"""The command line. Errors are one line with the mend, and an exit code that is not 0."""
+"""The command line. An error is one line with a hint, and an exit code other than 0."""
 
 import argparse
+import logging
 import os
 import sys
 from typing import NoReturn
@@ -13,7 +14,10 @@ COMMANDS = (serve, export, inspect, compare, bench, ask, drift, rollout)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run one command and exit with its code: 0, 1 (a model), 2 (a setting), 130 (Ctrl-C)."""
+    """Run one command and exit with its code.
+
+    0: success; 1: an error of the model; 2: an error of a setting; 130: interrupted by Ctrl-C.
+    """
     parser = argparse.ArgumentParser(
         prog="predictor", description="Embedding server for Kubernetes.", allow_abbrev=False
     )
@@ -21,19 +25,21 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        code = given.run(given)
+        code = args.run(args)
     except (BadModel, BadSetting, Internal) as error:
         sys.stderr.write(f"predictor: {error}\n")
         code = 2 if isinstance(error, BadSetting) else 1
     except KeyboardInterrupt:
         sys.stderr.write("predictor: interrupted\n")
         code = 130
-    except BrokenPipeError:  # the reader of a pipe went away
+    except BrokenPipeError:  # the reader of the pipe has gone
         code = 0
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    for handler in logging.getLogger().handlers:
+        handler.flush()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Engine threads are daemons; nothing is left to wait for, and exit handlers could wait.
+    # Engine threads are daemon threads, so there is nothing to wait for; exit handlers may block.
     os._exit(code)

@@ -1,17 +1,18 @@
-"""What the commands share in reading their arguments: each fault is one line with the mend."""
+"""Arguments that several commands read; each error is one line with a hint."""
 
 import argparse
 from pathlib import Path
+from typing import cast, get_args
 
-from predictor.engine.bundle import VARIANTS
 from predictor.errors import BadSetting
+from predictor.settings import VariantChoice
 
 
 def directory(text: str) -> Path:
     """An existing directory.
 
     Raises:
-        BadSetting: there is none of that name.
+        BadSetting: there is no such directory.
     """
     path = Path(text)
     if not path.is_dir():
@@ -20,10 +21,10 @@ def directory(text: str) -> Path:
 
 
 def number(flag: str, text: str, *, minimum: float, maximum: float = float("inf")) -> float:
-    """A number between the bounds, both included.
+    """A number between the bounds, both inclusive.
 
     Raises:
-        BadSetting: it is none, or out of bounds.
+        BadSetting: the text is not a number, or the number is out of bounds.
     """
     try:
         value = float(text)
@@ -35,10 +36,10 @@ def number(flag: str, text: str, *, minimum: float, maximum: float = float("inf"
 
 
 def counts(flag: str, text: str) -> list[int]:
-    """Whole numbers over 0, separated by commas, ascending and each once.
+    """Whole numbers of at least 1 from a comma-separated list: ascending, without duplicates.
 
     Raises:
-        BadSetting: it is no such list.
+        BadSetting: the text is no such list.
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
@@ -46,19 +47,20 @@ def counts(flag: str, text: str) -> list[int]:
     return sorted({int(part) for part in parts})
 
 
-def variant(flag: str, text: str) -> str:
-    """The name of a variant, or `auto`: the one that would be served.
+def variant(flag: str, text: str) -> VariantChoice:
+    """The name of a variant, or `auto` for the one that the server would choose.
 
     Raises:
-        BadSetting: it is neither.
+        BadSetting: there is no such variant.
     """
-    if text not in ("auto", *VARIANTS):
-        raise BadSetting(f"{flag}: {text!r} is not one of auto, {', '.join(VARIANTS)}")
-    return text
+    choices = get_args(VariantChoice)
+    if text not in choices:
+        raise BadSetting(f"{flag}: {text!r} is not one of {', '.join(choices)}")
+    return cast(VariantChoice, text)
 
 
 def examples(text: str) -> dict[str, object]:
-    """Arguments of a parser whose help ends in a text that keeps its lines."""
+    """Keyword arguments of a parser whose help ends with a text that keeps its line breaks."""
     return {
         "epilog": text,
         "formatter_class": argparse.RawDescriptionHelpFormatter,

@@ -1,4 +1,4 @@
-"""`predictor drift report`: a window of a version's traffic beside its reference."""
+"""`predictor drift report`: compare windows of traffic with the reference of a version."""
 
 import argparse
 import json
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from predictor.cli.arguments import examples
-from predictor.cli.table import table
-from predictor.comparison import drift_plot, plot
+from predictor.cli.plots import drift_plot, figure
+from predictor.cli.reports.table import table
 from predictor.drift import (
     BadSketch,
+    DriftReference,
     Finding,
-    Reference,
     Sketch,
     compare,
     reference_from_bytes,
@@ -23,15 +23,15 @@ from predictor.drift import (
 from predictor.errors import BadSetting
 
 EXAMPLES = """
-REFERENCE and WINDOW are files that a server wrote; the windows of several pods are put together.
+REFERENCE and WINDOW are files that a server wrote. The windows of several pods are merged.
 
 examples:
   predictor drift report reference.json window.json
   predictor drift report reference.json pod-*.json --plot drift.png
 
-exit code: 0, or 1 if a test drifted.
+exit code: 0; 1 if a test found drift.
 """
-WORDS = {
+LABELS = {
     "lengths": "token lengths",
     "truncated": "truncated",
     "unknown": "unknown tokens",
@@ -40,42 +40,50 @@ WORDS = {
     "norms": "norms",
     "direction": "mean direction",
     "spread": "similarity of pairs",
-    "cloud": "the cloud of vectors",
+    "mmd": "distribution of vectors",
 }
 Read = TypeVar("Read")
 
 
 def add(commands: Any) -> None:
-    parser = commands.add_parser("drift", help="see whether traffic and vectors have drifted")
-    below = parser.add_subparsers(dest="drift_command", required=True, metavar="COMMAND")
-    report = below.add_parser(
+    parser = commands.add_parser("drift", help="report whether traffic and vectors have drifted")
+    subparsers = parser.add_subparsers(dest="drift_command", required=True, metavar="COMMAND")
+    report = subparsers.add_parser(
         "report",
-        help="compare windows of traffic with the version's reference",
-        description="Compare windows of traffic with the reference saved with the version.",
+        help="compare windows of traffic with the reference of the version",
+        description="Compare windows of traffic with the reference of the version.",
         **examples(EXAMPLES),
     )
-    report.add_argument("reference", metavar="REFERENCE")
-    report.add_argument("windows", metavar="WINDOW", nargs="+")
-    report.add_argument("--plot", metavar="OUT.png", help="draw it (needs matplotlib)")
-    report.add_argument("--json", action="store_true", help="one JSON object instead of words")
+    report.add_argument("reference", metavar="REFERENCE", help="File with the reference.")
+    report.add_argument("windows", metavar="WINDOW", nargs="+", help="Files with windows.")
+    report.add_argument(
+        "--plot", metavar="OUT.png", help="Draw the report into this file (needs matplotlib)."
+    )
+    report.add_argument(
+        "--json", action="store_true", help="Print one JSON object instead of text."
+    )
     report.set_defaults(run=run)
 
 
-def run(given: argparse.Namespace) -> int:
-    """Print the report; raises BadSetting."""
-    if given.plot:
-        plot.check(Path(given.plot))
-    reference = _read(given.reference, reference_from_bytes)
-    windows = [_read(name, sketch_from_bytes) for name in given.windows]
+def run(args: argparse.Namespace) -> int:
+    """Print the report.
+
+    Raises:
+        BadSetting: a file cannot be read, or the files do not belong together.
+    """
+    if args.plot:
+        figure.check(Path(args.plot))
+    reference = _read(args.reference, reference_from_bytes)
+    windows = [_read(name, sketch_from_bytes) for name in args.windows]
     try:
         window = reduce(Sketch.merge, windows)
         findings = compare(reference, window)
     except BadSketch as error:
         raise BadSetting(f"drift report: {error}") from error
-    words = as_json if given.json else as_text
-    print(words(reference, window, findings))
-    if given.plot:
-        drift_plot.draw(reference.sketch, window, findings, Path(given.plot))
+    write = as_json if args.json else as_text
+    print(write(reference, window, findings))
+    if args.plot:
+        drift_plot.draw(reference.sketch, window, findings, Path(args.plot))
     return 1 if any(finding.drifted for finding in findings) else 0
 
 
@@ -88,52 +96,55 @@ def _read(name: str, build: Callable[[bytes], Read]) -> Read:
         raise BadSetting(f"{name}: {error}") from error
 
 
-def as_text(reference: Reference, window: Sketch, findings: list[Finding]) -> str:
-    """Both sides, a line a test, the worst first, and the verdict."""
+def as_text(reference: DriftReference, window: Sketch, findings: list[Finding]) -> str:
+    """Reference and window, one line per test (the largest effect first), and the verdict."""
     rows = [("", "test", "statistic", "threshold", "effect", "figure", "before", "now", "")]
-    for one in sorted(findings, key=lambda finding: -finding.effect):
+    for finding in sorted(findings, key=lambda each: -each.effect):
         rows.append(
             (
-                WORDS[one.name],
-                one.test,
-                f"{one.statistic:.3f}",
-                f"{one.threshold:.3f}",
-                f"{one.effect:.2f}",
-                one.figure,
-                f"{one.before:.3g}",
-                f"{one.after:.3g}",
-                "DRIFTED" if one.drifted else "",
+                LABELS[finding.name],
+                finding.test,
+                f"{finding.statistic:.3f}",
+                f"{finding.threshold:.3f}",
+                f"{finding.effect:.2f}",
+                finding.figure,
+                f"{finding.before:.3g}",
+                f"{finding.after:.3g}",
+                "DRIFTED" if finding.drifted else "",
             )
         )
     drifted = sum(finding.drifted for finding in findings)
     verdict = f"{drifted} of {len(findings)} tests drifted" if drifted else "no drift"
     sides = [
-        f"reference  {_subject(reference.sketch)}, {reference.windows} windows",
-        f"window     {_subject(window)}",
+        f"reference  {_describe(reference.sketch)}, {reference.windows} windows",
+        f"window     {_describe(window)}",
     ]
-    if reference.sketch.subject != window.subject:
-        sides.append("two models: what moved may be the model and not the traffic")
+    if reference.sketch.identity != window.identity:
+        sides.append(
+            "the models differ: the drift may come from the model and not from the traffic"
+        )
     return "\n".join([*sides, "", table(rows, left=(0, 1, 5, 8)), "", verdict])
 
 
-def _subject(sketch: Sketch) -> str:
-    one = sketch.subject
-    return f"{one.revision}, {one.variant}, {one.dimensions} dimensions: {sketch.rows} rows"
+def _describe(sketch: Sketch) -> str:
+    model = sketch.identity
+    return f"{model.revision}, {model.variant}, {model.dimensions} dimensions: {sketch.rows} rows"
 
 
-def as_json(reference: Reference, window: Sketch, findings: list[Finding]) -> str:
+def as_json(reference: DriftReference, window: Sketch, findings: list[Finding]) -> str:
     return json.dumps(
         {
             "reference": {
-                **asdict(reference.sketch.subject),
+                **asdict(reference.sketch.identity),
                 "rows": reference.sketch.rows,
                 "windows": reference.windows,
                 "made": reference.made,
             },
-            "window": {**asdict(window.subject), "rows": window.rows},
+            "window": {**asdict(window.identity), "rows": window.rows},
             "findings": [
-                {**asdict(one), "effect": one.effect, "drifted": one.drifted} for one in findings
+                {**asdict(finding), "effect": finding.effect, "drifted": finding.drifted}
+                for finding in findings
             ],
-            "drifted": any(one.drifted for one in findings),
+            "drifted": any(finding.drifted for finding in findings),
         }
     )

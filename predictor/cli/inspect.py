@@ -1,4 +1,4 @@
-"""`predictor inspect`: what a bundle is, what is in it and what was proven, digests checked."""
+"""`predictor inspect`: the content and the proofs of a bundle, or what a directory would become."""
 
 import argparse
 import json
@@ -8,58 +8,86 @@ from typing import Any
 
 import msgspec
 
-from predictor.cli import inspection
+from predictor.bundle.external_data import external_bytes
+from predictor.bundle.graph_info import files_used
+from predictor.bundle.manifest import MANIFEST, Bundle, is_bundle, read_bundle
 from predictor.cli.arguments import directory, examples
-from predictor.engine.anatomy import files_used
-from predictor.engine.bundle import MANIFEST, Bundle, is_bundle, read_bundle
-from predictor.errors import BadModel, BadSetting
-from predictor.repository import find_version
+from predictor.cli.reports import folder_report, inspect_report
+from predictor.errors import BadSetting
+from predictor.repository import find_version, survey
 
 EXAMPLES = """
 examples:
   predictor inspect ./bundles/minilm
+  predictor inspect ./all-MiniLM-L6-v2
   predictor inspect ./bundles/minilm/1 --json | jq .variants.fp32.proof
   predictor inspect --schema
 """
 
 
-def add(commands: Any) -> None:
-    parser = commands.add_parser(
+def add(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
         "inspect",
-        help="show what a bundle is and what was proven about it",
-        description="Check a bundle's digests and show it: model, variants, files, proofs.",
+        help="show the content of a bundle, or what a model directory is",
+        description="Verify the digests of a bundle and show its variants, files and proofs. Of a "
+        "model directory that is no bundle, show what it is, what is missing or assumed, the "
+        "memory that it needs, and the command that serves it. The exit code is 1 if it cannot be "
+        "served.",
         **examples(EXAMPLES),
     )
     parser.add_argument(
-        "dir", nargs="?", metavar="DIR", help="a bundle, or numbered versions of it"
+        "dir",
+        nargs="?",
+        metavar="DIR",
+        help="Bundle, model directory, or directory of numbered versions.",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object instead")
     parser.add_argument(
-        "--schema", action="store_true", help=f"the JSON schema of {MANIFEST}; needs no DIR"
+        "--json", action="store_true", help="Print one JSON object instead of text."
+    )
+    parser.add_argument(
+        "--schema",
+        action="store_true",
+        help=f"Print the JSON schema of {MANIFEST}; DIR is not needed.",
     )
     parser.set_defaults(run=run)
 
 
-def run(given: argparse.Namespace) -> int:
-    """Print; raises BadModel or BadSetting."""
-    if given.schema:
+def run(args: argparse.Namespace) -> int:
+    """Print the bundle or the schema.
+
+    Raises:
+        BadModel: there is no model in the directory, or the bundle is damaged.
+        BadSetting: an argument is wrong.
+    """
+    if args.schema:
         print(schema_text(), end="")
         return 0
-    if given.dir is None:
-        raise BadSetting("inspect: name the bundle's directory, or ask for --schema")
-    folder = bundle_in(directory(given.dir))
+    if args.dir is None:
+        raise BadSetting("inspect: name a directory, or use --schema")
+    folder, _ = find_version(directory(args.dir))
+    if not is_bundle(folder):
+        return _inspect_plain(folder, in_json=args.json)
     bundle = read_bundle(folder)
-    print(in_json(folder, bundle) if given.json else describe(folder, bundle))
+    print(in_json(folder, bundle) if args.json else describe(folder, bundle))
     return 0
 
 
+def _inspect_plain(folder: Path, *, in_json: bool) -> int:
+    """Print what a directory is and how it would be served; the code is 1 if it would not be."""
+    result = survey(folder)
+    content = folder_report.as_json(result)
+    text = json.dumps(content, ensure_ascii=False) if in_json else folder_report.as_text(result)
+    print(text)
+    return 1 if result.problems else 0
+
+
 def describe(folder: Path, bundle: Bundle) -> str:
-    """A verified bundle in words."""
-    return inspection.as_text(bundle, _version(folder), *_files(folder, bundle))
+    """A verified bundle as text."""
+    return inspect_report.as_text(bundle, _version(folder), _sizes(folder, bundle))
 
 
 def in_json(folder: Path, bundle: Bundle) -> str:
-    content = inspection.as_json(bundle, _version(folder), *_files(folder, bundle))
+    content = inspect_report.as_json(bundle, _version(folder), _sizes(folder, bundle))
     return json.dumps(content, ensure_ascii=False)
 
 
@@ -67,24 +95,15 @@ def _version(folder: Path) -> str:
     return find_version(folder)[1]
 
 
-def _files(folder: Path, bundle: Bundle) -> tuple[dict[str, int], inspection.Used]:
-    """Sizes of all files, and which variant uses which."""
-    sizes = {name: (folder / name).stat().st_size for name in bundle.files}
-    return sizes, files_used(folder, bundle)
-
-
-def bundle_in(path: Path) -> Path:
-    """The folder of the bundle.
-
-    Raises:
-        BadModel: there is no bundle, or it is a model that is none yet.
-    """
-    folder, _ = find_version(path)
-    if not is_bundle(folder):
-        raise BadModel(
-            f"{folder}: a Hugging Face directory and not a bundle; `predictor export` makes one"
-        )
-    return folder
+def _sizes(folder: Path, bundle: Bundle) -> inspect_report.BundleSizes:
+    graphs = {name: folder / variant.graph for name, variant in bundle.variants.items()}
+    return inspect_report.BundleSizes(
+        files={name: (folder / name).stat().st_size for name in bundle.files},
+        used=files_used(folder, bundle),
+        variants={
+            name: graph.stat().st_size + external_bytes(graph) for name, graph in graphs.items()
+        },
+    )
 
 
 def schema_text() -> str:

@@ -1,4 +1,4 @@
-"""`predictor rollout simulate`: what a strategy does with a good or a bad canary, many times."""
+"""`predictor rollout simulate`: the outcomes of a strategy over many simulated rollouts."""
 
 import argparse
 from collections.abc import Callable
@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from predictor.cli.arguments import examples, number
-from predictor.cli.rollout_report import as_json, as_text
-from predictor.comparison import plot, rollout_plot
+from predictor.cli.plots import figure, rollout_plot
+from predictor.cli.reports.rollout_report import as_json, as_text
 from predictor.errors import BadSetting
 from predictor.metrics import SECONDS
-from predictor.rollout.load import Fault, Load, Source, Synthetic
-from predictor.rollout.outcomes import Outcome, outcome_of, outcomes_of
-from predictor.rollout.recording import BadRecording, Recording, Replayed, read_recording
-from predictor.rollout.simulation import Run, Trace
-from predictor.rollout.site import Site
 from predictor.rollout.spec import KIND, BadRollout, Spec, Target, read_spec, seconds
+from predictor.simulator.cluster import Site
+from predictor.simulator.load import Fault, Synthetic, SyntheticLoad, TrafficSource
+from predictor.simulator.outcomes import RunOutcome, outcome_of, outcomes_of
+from predictor.simulator.recording import BadRecording, Recording, Replayed, read_recording
+from predictor.simulator.simulation import SimulatedRun, Trace
 
 EXAMPLES = """
 examples:
@@ -26,25 +26,45 @@ examples:
   predictor rollout simulate --spec rollout.yaml --canary-latency 1.5 --plot slow.png
   predictor rollout simulate --recorded traffic.csv --canary-errors 0.01
 
-A recording has a line for each interval and version, of CSV or of JSON: time, deployment (stable or
-canary), answers, errors, refused, and answers up to each bound, cumulative: le_0.005 ... le_+Inf.
+A recording has one line per interval and version, as CSV or as JSON. Its fields are time,
+deployment (stable or canary), answers, errors, refused, and the cumulative number of answers up to
+each bound of the latency histogram: le_0.005 ... le_+Inf.
 """
-# Whole traces that are kept for the picture.
+# Traces that are kept for the plot.
 MOST_DRAWN = 60
-Sources = Callable[[np.random.Generator], Source]
+Sources = Callable[[np.random.Generator], TrafficSource]
 # flag, default, least, most, help
 FIGURES = (
-    ("--requests-per-second", 50.0, 0.001, 1e6, "of both versions together"),
-    ("--errors", 0.0, 0.0, 1.0, "share of 5xx in the stable version's answers"),
-    ("--latency-spread", 0.5, 0.01, 3.0, "standard deviation of a latency's logarithm"),
-    ("--cache-hits", 0.0, 0.0, 1.0, "share of answers out of the cache, ten times as fast"),
-    ("--bursts", 0.0, 0.0, 3.0, "sway of times and errors of both versions, as --latency-spread"),
-    ("--canary-errors", 0.0, 0.0, 1.0, "share of 5xx that the canary has more"),
-    ("--canary-refused", 0.0, 0.0, 1.0, "share of 429 that the canary has more"),
-    ("--canary-latency", 1.0, 0.01, 100.0, "factor of every time of the canary"),
-    ("--canary-tail", 1.0, 1.0, 100.0, "factor of its slowest times"),
-    ("--tail-share", 0.05, 0.0, 1.0, "share of the answers that are its slowest"),
-    ("--canary-cosine", 1.0, -1.0, 1.0, "of its vectors with the stable version's"),
+    ("--requests-per-second", 50.0, 0.001, 1e6, "requests per second to both versions together"),
+    ("--errors", 0.0, 0.0, 1.0, "share of 5xx in the answers of the stable version"),
+    ("--latency-spread", 0.5, 0.01, 3.0, "standard deviation of the logarithm of the latency"),
+    (
+        "--cache-hits",
+        0.0,
+        0.0,
+        1.0,
+        "share of answers from the cache, which take a tenth of the time",
+    ),
+    (
+        "--bursts",
+        0.0,
+        0.0,
+        3.0,
+        "standard deviation of the logarithm of a factor that varies the latencies and errors of "
+        "both versions over time",
+    ),
+    ("--canary-errors", 0.0, 0.0, 1.0, "additional share of 5xx in the answers of the canary"),
+    ("--canary-refused", 0.0, 0.0, 1.0, "additional share of 429 in the answers of the canary"),
+    ("--canary-latency", 1.0, 0.01, 100.0, "factor of every latency of the canary"),
+    ("--canary-tail", 1.0, 1.0, 100.0, "factor of the slowest latencies of the canary"),
+    ("--tail-share", 0.05, 0.0, 1.0, "share of the answers that count as the slowest"),
+    (
+        "--canary-cosine",
+        1.0,
+        -1.0,
+        1.0,
+        "cosine of the vectors of the canary with those of the stable version",
+    ),
 )
 ONLY_MADE = ("requests_per_second", "errors", "latency_spread", "cache_hits", "bursts")
 
@@ -52,53 +72,79 @@ ONLY_MADE = ("requests_per_second", "errors", "latency_spread", "cache_hits", "b
 def add(commands: Any) -> None:
     parser = commands.add_parser(
         "simulate",
-        help="try a strategy on made or recorded traffic",
-        description="Run a rollout's strategy over made or recorded traffic, many times.",
+        help="simulate a strategy on synthetic or recorded traffic",
+        description="Simulate many rollouts of a strategy on synthetic or recorded traffic.",
         **examples(EXAMPLES),
     )
-    parser.add_argument("--spec", metavar="FILE.yaml", help=f"an {KIND}; else the default strategy")
-    parser.add_argument("--recorded", metavar="FILE", help="traffic of CSV or JSON lines")
-    for flag, default, _, _, words in FIGURES:
-        parser.add_argument(flag, default=str(default), metavar="N", help=f"{words} ({default:g})")
     parser.add_argument(
-        "--cold-cache", default="0s", metavar="TIME", help="so long the canary's cache fills (0s)"
+        "--spec", metavar="FILE.yaml", help=f"File with an {KIND}. [default: the default strategy]"
     )
-    parser.add_argument("--pods", default="4", metavar="N", help="of the stable version (4)")
-    parser.add_argument("--runs", default="100", metavar="N", help="(100)")
-    parser.add_argument("--seed", default="1", metavar="N", help="(1)")
-    parser.add_argument("--plot", metavar="OUT.png", help="draw it (needs matplotlib)")
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of words")
+    parser.add_argument(
+        "--recorded", metavar="FILE", help="File with recorded traffic, CSV or JSON lines."
+    )
+    for flag, default, _, _, words in FIGURES:
+        parser.add_argument(
+            flag,
+            default=str(default),
+            metavar="N",
+            help=f"{words[0].upper()}{words[1:]}. [default: {default:g}]",
+        )
+    parser.add_argument(
+        "--cold-cache",
+        default="0s",
+        metavar="TIME",
+        help="Time that the cache of the canary takes to fill. [default: 0s]",
+    )
+    parser.add_argument(
+        "--pods", default="4", metavar="N", help="Pods of the stable version. [default: 4]"
+    )
+    parser.add_argument(
+        "--runs", default="100", metavar="N", help="Rollouts to simulate. [default: 100]"
+    )
+    parser.add_argument(
+        "--seed", default="1", metavar="N", help="Seed of the random numbers. [default: 1]"
+    )
+    parser.add_argument(
+        "--plot", metavar="OUT.png", help="Draw the runs into this file (needs matplotlib)."
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="Print one JSON object instead of text."
+    )
     parser.set_defaults(run=run)
 
 
-def run(given: argparse.Namespace) -> int:
-    """Print what the runs came to; raises BadSetting."""
-    if given.plot:
-        plot.check(Path(given.plot))
-    figures = {_name(flag): number(flag, getattr(given, _name(flag)), minimum=least, maximum=most)
+def run(args: argparse.Namespace) -> int:
+    """Print the outcomes of the runs.
+
+    Raises:
+        BadSetting: an argument is wrong, or a file cannot be read.
+    """
+    if args.plot:
+        figure.check(Path(args.plot))
+    figures = {_name(flag): number(flag, getattr(args, _name(flag)), minimum=least, maximum=most)
                for flag, _, least, most, _ in FIGURES}  # fmt: skip
-    spec = _spec(given.spec)
-    fault = _fault(figures, given.cold_cache)
-    runs = int(number("--runs", given.runs, minimum=1, maximum=1e6))
-    seed = int(number("--seed", given.seed, minimum=0, maximum=2**32))
-    site = Site(pods=int(number("--pods", given.pods, minimum=1, maximum=1000)))
-    sources = _sources(given, figures, fault)
+    spec = _spec(args.spec)
+    fault = _fault(figures, args.cold_cache)
+    runs = int(number("--runs", args.runs, minimum=1, maximum=1e6))
+    seed = int(number("--seed", args.seed, minimum=0, maximum=2**32))
+    site = Site(pods=int(number("--pods", args.pods, minimum=1, maximum=1000)))
+    sources = _sources(args, figures, fault)
     traces = (
-        Run(spec, sources(rng), fault, site, rng).trace()
+        SimulatedRun(spec, sources(rng), fault, site, rng).trace()
         for rng in (np.random.default_rng([seed, index]) for index in range(runs))
     )
     drawn: list[Trace] = []
-    ended: list[Outcome] = []
+    ended: list[RunOutcome] = []
     for trace in traces:
         ended.append(outcome_of(trace))
-        if given.plot and len(drawn) < MOST_DRAWN:
+        if args.plot and len(drawn) < MOST_DRAWN:
             drawn.append(trace)
-    found, is_good = outcomes_of(ended), fault == Fault()
-    title = _title(given, figures, fault)
-    words = as_json if given.json else as_text
-    print(words(title, found, is_good))
-    if given.plot:
-        rollout_plot.draw(drawn, title, Path(given.plot))
+    outcomes, is_good = outcomes_of(ended), fault == Fault()
+    title = _title(args, figures, fault)
+    words = as_json if args.json else as_text
+    print(words(title, outcomes, is_good))
+    if args.plot:
+        rollout_plot.draw(drawn, title, Path(args.plot))
     return 0
 
 
@@ -116,16 +162,16 @@ def _fault(figures: dict[str, float], cold_cache: str) -> Fault:
         refused=figures["canary_refused"],
         latency=figures["canary_latency"],
         tail=figures["canary_tail"],
-        # Of a tail that is not slower its share says nothing.
+        # The share of the tail has no effect where the tail is not slower.
         tail_share=figures["tail_share"] if figures["canary_tail"] > 1 else Fault().tail_share,
         cosine=figures["canary_cosine"],
         cold_s=cold_s,
     )
 
 
-def _sources(given: argparse.Namespace, figures: dict[str, float], fault: Fault) -> Sources:
-    if not given.recorded:
-        load = Load(
+def _sources(args: argparse.Namespace, figures: dict[str, float], fault: Fault) -> Sources:
+    if not args.recorded:
+        load = SyntheticLoad(
             SECONDS,
             rate=figures["requests_per_second"],
             errors=figures["errors"],
@@ -135,12 +181,14 @@ def _sources(given: argparse.Namespace, figures: dict[str, float], fault: Fault)
             fault=fault,
         )
         return lambda rng: Synthetic(load, rng)
-    said = [name for flag, default, *_ in FIGURES
+    changed = [name for flag, default, *_ in FIGURES
             if (name := _name(flag)) in ONLY_MADE and figures[name] != default]  # fmt: skip
-    if said or fault.cold_s:
-        flags = [f"--{name.replace('_', '-')}" for name in said] or ["--cold-cache"]
-        raise BadSetting(f"{', '.join(flags)}: not with --recorded, which has its own")
-    recording = _recording(given.recorded)
+    if changed or fault.cold_s:
+        flags = [f"--{name.replace('_', '-')}" for name in changed] or ["--cold-cache"]
+        raise BadSetting(
+            f"{', '.join(flags)}: cannot be used with --recorded, whose traffic has its own"
+        )
+    recording = _recording(args.recorded)
     return lambda rng: Replayed(recording, fault, rng)
 
 
@@ -150,7 +198,7 @@ def _text(name: str) -> str:
     except OSError as error:
         raise BadSetting(f"{name}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise BadSetting(f"{name}: it is no text") from error
+        raise BadSetting(f"{name}: the file is not UTF-8 text") from error
 
 
 def _recording(name: str) -> Recording:
@@ -168,24 +216,24 @@ def _spec(name: str | None) -> Spec:
     try:
         documents = list(yaml.safe_load_all(_text(name)))
     except yaml.YAMLError as error:
-        raise BadSetting(f"{name}: it is no YAML") from error
-    found = [one for one in documents if isinstance(one, dict) and one.get("kind") == KIND]
-    if len(found) != 1:
-        raise BadSetting(f"{name}: wanted is one {KIND}, it has {len(found)}")
+        raise BadSetting(f"{name}: the file is not YAML") from error
+    rollouts = [item for item in documents if isinstance(item, dict) and item.get("kind") == KIND]
+    if len(rollouts) != 1:
+        raise BadSetting(f"{name}: the file must have one {KIND}, and has {len(rollouts)}")
     try:
-        return read_spec(found[0])
+        return read_spec(rollouts[0])
     except BadRollout as error:
         raise BadSetting(f"{name}: {error}") from error
 
 
-def _title(given: argparse.Namespace, figures: dict[str, float], fault: Fault) -> str:
-    """The setting in one line, only what is not usual."""
+def _title(args: argparse.Namespace, figures: dict[str, float], fault: Fault) -> str:
+    """The scenario in one line: only what differs from the defaults."""
     defaults = {_name(flag): default for flag, default, *_ in FIGURES}
     rate = f"{figures['requests_per_second']:g} requests/s"
-    said = [given.recorded or rate, given.spec or "default strategy"]
+    parts = [args.recorded or rate, args.spec or "default strategy"]
     for name, value in figures.items():
         if value != defaults[name] and name != "requests_per_second":
-            said.append(f"{name.replace('_', ' ')} {value:g}")
+            parts.append(f"{name.replace('_', ' ')} {value:g}")
     if fault.cold_s:
-        said.append(f"cold cache {given.cold_cache}")
-    return ", ".join([*said, f"{given.runs} runs"])
+        parts.append(f"cold cache {args.cold_cache}")
+    return ", ".join([*parts, f"{args.runs} runs"])

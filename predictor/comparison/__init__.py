@@ -1,1 +1,1 @@
-"""Two models on the same texts: their vectors, how far apart they are, and a picture of it."""
+"""Two models on the same texts: their vectors, and how far apart they are."""

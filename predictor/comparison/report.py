@@ -1,4 +1,4 @@
-"""From two sets of vectors to a verdict, and the verdict in words."""
+"""Compares two sets of vectors, with the thresholds that are missed."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from predictor.comparison.vectors import Vectors
-from predictor.fidelity import (
+from predictor.comparison.vectors import ModelVectors
+from predictor.similarity import (
     Floats,
     Spread,
     cosines,
@@ -22,21 +22,27 @@ SHOWN_TEXTS, SHOWN_CHARACTERS = 5, 60
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the two: name and model; unit: its vectors have length 1 even before normalising."""
+class ComparedModel:
+    """One of the two models."""
 
+    # As the user gave it.
     name: str
-    what: str
+    # Description of the model.
+    model: str
     dimensions: int
+    # Texts that were truncated to the model's limit.
     truncated: int
+    # Whether its vectors have length 1 even before normalising.
     unit: bool
 
 
 @dataclass(frozen=True)
-class Differing:
-    """A text whose vectors are far apart: its place among the texts, and how it begins."""
+class DifferingText:
+    """A text whose vectors are far apart."""
 
+    # Among the texts.
     index: int
+    # The beginning of the text.
     begins: str
     cosine: float | None
     overlap: float | None
@@ -44,18 +50,21 @@ class Differing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """cosines: a text, or None where the widths differ; overlaps: a text, the share of its
-    `neighbours` nearest ones that both agree on, or None of too few texts; lengths: B's over A's.
-    """
+    """How far two models are apart on the same texts."""
 
-    a: Side
-    b: Side
+    a: ComparedModel
+    b: ComparedModel
     texts: int
+    # How many nearest texts are compared for `overlaps`.
     neighbours: int
+    # Per text; None: the dimensions differ.
     cosines: Floats | None
+    # Per text, the share of its nearest texts that both models agree on; None: too few texts.
     overlaps: Floats | None
+    # Per text, the length of B's vector over that of A's.
     lengths: Floats
-    differing: tuple[Differing, ...]
+    # The texts that differ most.
+    differing: tuple[DifferingText, ...]
 
     @property
     def cosine(self) -> Spread | None:
@@ -65,21 +74,21 @@ class Comparison:
     def overlap(self) -> Spread | None:
         return None if self.overlaps is None else spread(self.overlaps)
 
-    def missed(self, min_cosine: float | None, min_overlap: float | None) -> list[str]:
-        """Which thresholds are missed, as sentences. What is not defined or no number misses."""
-        found: list[str] = []
+    def missed_thresholds(self, min_cosine: float | None, min_overlap: float | None) -> list[str]:
+        """The missed thresholds, as sentences; an undefined value or NaN misses."""
+        missed: list[str] = []
         cosine, overlap = self.cosine, self.overlap
         if min_cosine is not None and not (cosine and cosine.least >= min_cosine):
-            value = f"{cosine.least:.7f}" if cosine else "not defined (the widths differ)"
-            found.append(f"smallest cosine {value}, --min-cosine {min_cosine:g}")
+            value = f"{cosine.least:.7f}" if cosine else "not defined (the dimensions differ)"
+            missed.append(f"smallest cosine {value}, --min-cosine {min_cosine:g}")
         if min_overlap is not None and not (overlap and overlap.mean >= min_overlap):
             value = f"{overlap.mean:.4f}" if overlap else "not defined (too few texts)"
-            found.append(f"mean neighbour overlap {value}, --min-overlap {min_overlap:g}")
-        return found
+            missed.append(f"mean neighbour overlap {value}, --min-overlap {min_overlap:g}")
+        return missed
 
 
-def compare(a: Vectors, b: Vectors, texts: Sequence[str]) -> Comparison:
-    """Compare the vectors of the same texts, of at least one."""
+def compare(a: ModelVectors, b: ModelVectors, texts: Sequence[str]) -> Comparison:
+    """Compare the vectors of the same texts; at least one text."""
     same_width = a.raw.shape[1] == b.raw.shape[1]
     close = cosines(a.raw, b.raw) if same_width else None
     k = neighbourhood(len(texts))
@@ -96,9 +105,9 @@ def compare(a: Vectors, b: Vectors, texts: Sequence[str]) -> Comparison:
     )
 
 
-def _side(vectors: Vectors) -> Side:
+def _side(vectors: ModelVectors) -> ComparedModel:
     unit = is_unit(vectors.raw)
-    return Side(vectors.name, vectors.what, vectors.raw.shape[1], vectors.truncated, unit)
+    return ComparedModel(vectors.name, vectors.model, vectors.raw.shape[1], vectors.truncated, unit)
 
 
 def is_unit(rows: FloatRows) -> bool:
@@ -108,13 +117,13 @@ def is_unit(rows: FloatRows) -> bool:
 
 def _differing(
     texts: Sequence[str], close: Floats | None, overlaps: Floats | None
-) -> tuple[Differing, ...]:
-    """The texts that come last by cosine, or by overlap where there is no cosine."""
+) -> tuple[DifferingText, ...]:
+    """The texts with the smallest cosines, or the smallest overlaps without cosines."""
     ranking = close if close is not None else overlaps
     if ranking is None:
         return ()
     return tuple(
-        Differing(
+        DifferingText(
             index=int(index),
             begins=" ".join(texts[index].split())[:SHOWN_CHARACTERS],
             cosine=None if close is None else float(close[index]),
@@ -125,7 +134,7 @@ def _differing(
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
-    """The figures; what is not defined is null."""
+    """All figures; undefined ones are null."""
     cosine, overlap = comparison.cosine, comparison.overlap
     return {
         "a": asdict(comparison.a),
@@ -135,7 +144,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "neighbours": comparison.neighbours,
         "overlap": _spread(overlap) if overlap else None,
         "length_ratio": _spread(spread(comparison.lengths)),
-        "differing": [asdict(one) for one in comparison.differing],
+        "differing": [asdict(text) for text in comparison.differing],
     }
 
 

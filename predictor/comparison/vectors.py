@@ -1,7 +1,7 @@
-"""The vectors that a model gives to some texts, from its directory or from a server that runs.
+"""The vectors of some texts, from a model's directory or from a running server.
 
-Not normalised, so that lengths can be compared too; with the model's default prompt before each
-text and its own limit, as a server would do it.
+They are not normalised, so that lengths can be compared too. Each text gets the model's default
+prompt and token limit, as in a server.
 """
 
 import tempfile
@@ -12,81 +12,89 @@ from pathlib import Path
 
 import numpy as np
 
-from predictor.comparison import endpoint, exchange
-from predictor.engine.bundle import Bundle
-from predictor.engine.proving import BUDGET, group_by_length
+from predictor.bundle.manifest import Bundle
+from predictor.client import http, v2
+from predictor.engine.reference_runs import BUDGET, group_by_length
 from predictor.errors import BadModel, BadSetting, EngineError
 from predictor.progress import Progress
-from predictor.repository import LoadedModel, find_version, open_model
-from predictor.settings import ModelSettings
+from predictor.repository import LoadedModel, find_version, load_model
+from predictor.settings import ModelSettings, VariantChoice
 from predictor.types import FloatRows
 
 
 @dataclass(frozen=True)
-class Vectors:
-    """name: as the user gave it; what: which model that is; raw: `[N, dim]`, not normalised.
+class ModelVectors:
+    """Vectors, and the model that computed them."""
 
-    truncated: how many of the texts were cut to the model's length.
-    """
-
+    # As the user gave it.
     name: str
-    what: str
+    # Description of the model.
+    model: str
+    # Not normalised, `[N, dim]`.
     raw: FloatRows
+    # Texts that were truncated to the model's limit.
     truncated: int
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where vectors come from: a directory, of which a variant is run, or an address."""
+class VectorSource:
+    """Where vectors come from: a model's directory or a server."""
 
+    # As the user gave it: a directory, or the URL of a server.
     name: str
-    variant: str = "auto"
-    address: exchange.Address | None = None
+    # Which graph of the directory is run.
+    variant: VariantChoice = "auto"
+    # Of the server; None: a directory.
+    address: http.Address | None = None
 
 
-def find(name: str, variant: str) -> Place:
-    """See that a directory or a server is there before the long work begins.
+def find(name: str, variant: VariantChoice) -> VectorSource:
+    """Check that a directory or a server exists, before the long work begins.
 
     Raises:
-        BadModel: it holds no model, or does not serve it.
-        BadSetting: there is no such thing, or it has no variants to choose from.
+        BadModel: there is no model in it, or it does not serve one.
+        BadSetting: it does not exist, or has no variants to choose from.
     """
     if "://" in name:
         if variant != "auto":
-            raise BadSetting(f"{name}: a server has chosen its variant; {variant!r} cannot be had")
-        return Place(name, address=endpoint.find(exchange.parse(name)))
+            raise BadSetting(
+                f"{name}: a running server has chosen its variant; {variant!r} cannot be selected"
+            )
+        return VectorSource(name, address=v2.find(http.parse(name)))
     if not Path(name).is_dir():
         raise BadSetting(f"{name}: no such directory, and no URL of a server (http://host:port)")
     find_version(Path(name))
-    return Place(name, variant)
+    return VectorSource(name, variant)
 
 
-def vectors_of(place: Place, texts: Sequence[str], progress: Progress) -> Vectors:
-    """Run the texts there.
+def vectors_of(place: VectorSource, texts: Sequence[str], progress: Progress) -> ModelVectors:
+    """Compute the vectors of the texts.
 
     Raises:
-        BadModel: it gives no vectors; the message says why.
-        BadSetting: the server is gone.
+        BadModel: it gives no valid vectors; the message says why.
+        BadSetting: the server does not answer.
     """
     if place.address:
-        answer = endpoint.embed(place.address, texts, progress)
-        return Vectors(place.name, answer.what, answer.raw, answer.truncated)
+        answer = v2.embed(place.address, texts, progress)
+        return ModelVectors(place.name, answer.description, answer.raw, answer.truncated)
     return _from_directory(place.name, place.variant, texts, progress)
 
 
-def _from_directory(name: str, variant: str, texts: Sequence[str], progress: Progress) -> Vectors:
+def _from_directory(
+    name: str, variant: VariantChoice, texts: Sequence[str], progress: Progress
+) -> ModelVectors:
     with tempfile.TemporaryDirectory(prefix="predictor-compare-") as cache:
-        model = open_model(ModelSettings(model_dir=name, cache_dir=cache, variant=variant))
+        model = load_model(ModelSettings(model_dir=name, cache_dir=cache, variant=variant))
         prompt = default_prompt(model.bundle)
         tokens = model.tokenizer.encode([prompt + text for text in texts])
         try:
             raw = _run(model, tokens.ids, name, progress)
         except EngineError as error:
             raise BadModel(f"{name}: {error}") from error
-    wrong = int((~np.isfinite(raw)).any(axis=1).sum())
-    if wrong:
-        raise BadModel(f"{name}: {wrong} of {len(raw)} vectors hold what is no finite number")
-    return Vectors(name, _describe(model, prompt), raw, len(tokens.truncated))
+    invalid = int((~np.isfinite(raw)).any(axis=1).sum())
+    if invalid:
+        raise BadModel(f"{name}: {invalid} of {len(raw)} vectors are not finite")
+    return ModelVectors(name, _describe(model, prompt), raw, len(tokens.truncated))
 
 
 def default_prompt(bundle: Bundle) -> str:
@@ -101,7 +109,7 @@ def _describe(model: LoadedModel, prompt: str) -> str:
 
 
 def _run(model: LoadedModel, rows: list[list[int]], name: str, progress: Progress) -> FloatRows:
-    """All rows in batches of like length, as many side by side as the engine has threads."""
+    """All rows in batches of similar length, as many in parallel as the engine has threads."""
     groups = group_by_length([len(row) for row in rows], BUDGET)
     batches = [[rows[index] for index in group] for group in groups]
     raw = np.empty((len(rows), model.bundle.dimensions), dtype=np.float32)

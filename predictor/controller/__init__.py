@@ -1,1 +1,1 @@
-"""The process that carries rollouts out: looks at the cluster, asks `predictor.rollout`, acts."""
+"""The process that carries out rollouts: it observes, calls `predictor.rollout`, and applies."""

@@ -1,27 +1,27 @@
-"""Which of KServe's two ways an InferenceService goes, behind one interface."""
+"""KServe's two ways to run canaries, Standard and Knative, behind one interface."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from predictor.controller import knative, standard
-from predictor.rollout.intents import Shape
-from predictor.rollout.seen import Service
+from predictor.controller import standard
+from predictor.controller.knative import KnativeDriver, tag_url
+from predictor.controller.objects import Object, annotations_of
+from predictor.rollout.intents import SetCanary
+from predictor.rollout.observation import Service
 from predictor.rollout.spec import Spec, Target
-
-Object = dict[str, Any]
 
 
 class Driver(Protocol):
     """Reads an InferenceService, and makes merge patches of it; None: nothing to do (yet)."""
 
-    def trouble(self, isvc: Object, spec: Spec) -> str: ...
+    def unsupported_reason(self, isvc: Object, spec: Spec) -> str: ...
 
     def read(
         self, isvc: Object, route: Object | None, deployments: Mapping[str, Object]
     ) -> Service: ...
 
-    def shape(self, isvc: Object, target: Target, wanted: Shape) -> Object | None: ...
+    def set_canary(self, isvc: Object, target: Target, intent: SetCanary) -> Object | None: ...
 
     def promote(self, isvc: Object) -> Object | None: ...
 
@@ -29,33 +29,36 @@ class Driver(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One of the two versions. deployment: its target label in Prometheus. url: of its Service."""
+class Endpoint:
+    """Where one of the two versions is found."""
 
+    # Its target label in Prometheus.
     deployment: str
+    # Of its Service; empty: it cannot be asked.
     url: str
 
 
 def driver_of(isvc: Object) -> Driver:
     """By the annotation, which KServe's webhook always writes; its own default is Knative."""
-    mode = (isvc["metadata"].get("annotations") or {}).get(standard.MODE, "Knative")
-    return standard if mode in ("Standard", "RawDeployment") else knative
+    mode = annotations_of(isvc).get(standard.MODE, "Knative")
+    return standard if mode in ("Standard", "RawDeployment") else KnativeDriver()
 
 
-def sides_of(isvc: Object, service: Service) -> tuple[Side, Side]:
-    """The stable version and the canary, which there must be."""
+def endpoints_of(isvc: Object, service: Service) -> tuple[Endpoint, Endpoint]:
+    """The stable version and the canary, which must exist."""
     assert service.canary is not None
-    own = isvc["metadata"]
     if driver_of(isvc) is standard:
-        names = (service.stable_name, service.canary.name)
-        stable, canary = (standard.deployment_name(own["name"], name) for name in names)
-        return (
-            Side(stable, f"http://{stable}.{own['namespace']}.svc"),
-            Side(canary, f"http://{canary}.{own['namespace']}.svc"),
-        )
-    told = isvc.get("status", {}).get("components", {}).get("predictor", {})
-    urls = {one.get("tag", ""): one.get("url", "") for one in told.get("traffic", [])}
+        stable = _standard_endpoint(isvc, service.stable_name)
+        return stable, _standard_endpoint(isvc, service.canary.name)
+    # At 100 percent no name leads to the stable revision.
+    url = tag_url(isvc, "prev") if service.canary.weight < 100 else ""
     return (
-        Side(told.get("latestRolledoutRevision", ""), urls.get("prev", "")),
-        Side(told.get("latestReadyRevision", ""), urls.get("latest", "")),
+        Endpoint(service.stable_revision, url),
+        Endpoint(service.canary.revision, tag_url(isvc, "latest")),
     )
+
+
+def _standard_endpoint(isvc: Object, predictor: str) -> Endpoint:
+    metadata = isvc["metadata"]
+    name = standard.deployment_name(metadata["name"], predictor)
+    return Endpoint(name, f"http://{name}.{metadata['namespace']}.svc")

@@ -1,4 +1,4 @@
-"""The controller's process: health and metrics over HTTP, the lease, rounds while it leads."""
+"""The controller's process: health and metrics over HTTP, the lease, reconciling while it leads."""
 
 import logging
 import os
@@ -16,29 +16,37 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from predictor.controller import metrics
 from predictor.controller.cluster import Cluster
 from predictor.controller.election import Election
-from predictor.controller.looking import Analyst
-from predictor.controller.probing import Probe
+from predictor.controller.mirror import Mirror
+from predictor.controller.observe import Analyzer
+from predictor.controller.probe import Probe
 from predictor.controller.prometheus import Prometheus
-from predictor.controller.rounds import Rounds
-from predictor.controller.shadowing import Shadowing
+from predictor.controller.reconciler import RolloutReconciler
 from predictor.errors import BadSetting
 
 logger = logging.getLogger(__name__)
 
-# Longest that a round may take before liveness says so: it waits for nobody longer than that.
+# A reconciliation that takes longer fails the liveness probe: all its requests have time limits.
 STUCK_S = 600.0
+# That a reconciliation may take to end after SIGTERM; shorter than Kubernetes' 30 s of grace.
+SHUTDOWN_S = 20.0
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @dataclass(frozen=True)
 class Options:
-    """namespace: of the rollouts; empty: all. lease_namespace: empty: the pod's own."""
+    """The flags of `predictor rollout controller`."""
 
+    # Base URL.
     prometheus: str
+    # Of the rollouts; empty: all namespaces.
     namespace: str = ""
+    # The Lease that the leader holds.
     lease_name: str = "predictor-rollout"
+    # Empty: the pod's own.
     lease_namespace: str = ""
+    # Of /metrics, /healthz and /readyz.
     port: int = 8080
+    # Files with secrets; empty: none.
     api_key_file: str = ""
     prometheus_token_file: str = ""
     admin_token_file: str = ""
@@ -51,17 +59,20 @@ class Controller:
         """Raises BadSetting: an address, a file or the cluster cannot be used."""
         self._stopping = threading.Event()
         self._lost = False
+        # Whether no reconciliation is under way.
+        self._is_idle = threading.Event()
+        self._is_idle.set()
         cluster = Cluster.connect()
         namespace = options.lease_namespace or own_namespace()
         identity = f"{socket.gethostname()}_{os.getpid()}"
         self._election = Election(cluster.api, options.lease_name, namespace, identity)
         prometheus = Prometheus(options.prometheus, _secret(options.prometheus_token_file))
         key = _secret(options.api_key_file)
-        _secret(options.admin_token_file)  # so that a wrong name is known now
-        # Read again at each look: a Secret may change while this runs.
-        token = partial(secret_now, options.admin_token_file)
-        analyst = Analyst(prometheus, Probe(key), Shadowing(cluster, token, key))
-        self._rounds = Rounds(cluster, analyst, self._may_act, options.namespace)
+        _secret(options.admin_token_file)  # a wrong name is an error at the start
+        # Read again at each analysis: a Secret may change while this runs.
+        token = partial(current_secret, options.admin_token_file)
+        analyzer = Analyzer(prometheus, Probe(key), Mirror(cluster, token, key))
+        self._reconciler = RolloutReconciler(cluster, analyzer, self._may_act, options.namespace)
         try:
             self._http = ThreadingHTTPServer(("", options.port), _handler(self))
         except OSError as error:
@@ -72,23 +83,28 @@ class Controller:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stopping.set())
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
-        elected = threading.Thread(
+        election = threading.Thread(
             target=self._election.run, args=(self._lead, self._lose), daemon=True
         )
-        elected.start()
+        election.start()
         while not self._stopping.wait(0.2):
-            if not elected.is_alive():
+            if not election.is_alive():
                 self._lost = True
                 break
+        # What is being written is completed; nothing is begun, since `_may_act` is false now.
+        self._is_idle.wait(SHUTDOWN_S)
+        if self._is_idle.is_set():
+            self._election.release()
         self._http.shutdown()
+        self._http.server_close()
         return int(self._lost)
 
     @property
     def is_alive(self) -> bool:
-        """Whether rounds come to an end, where there are rounds."""
+        """Whether a reconciliation ended recently, while this process leads."""
         if not self._election.is_leading:
             return True
-        return time.monotonic() - self._rounds.finished < STUCK_S
+        return time.monotonic() - self._reconciler.finished < STUCK_S
 
     def _may_act(self) -> bool:
         return self._election.is_leading and not self._stopping.is_set()
@@ -96,18 +112,22 @@ class Controller:
     def _lead(self) -> None:
         logger.info("leading")
         metrics.LEADING.set(1)
-        self._rounds.finished = time.monotonic()
-        self._rounds.run(self._stopping.is_set)
+        self._reconciler.finished = time.monotonic()
+        self._is_idle.clear()
+        try:
+            self._reconciler.run(self._stopping.is_set)
+        finally:
+            self._is_idle.set()
         metrics.LEADING.set(0)
 
     def _lose(self) -> None:
-        logger.warning("the lease is lost; this process ends and begins anew")
+        logger.warning("the lease is lost; this process ends, and its pod restarts")
         self._lost = True
         self._stopping.set()
 
 
 def own_namespace() -> str:
-    """The pod's, else `default`."""
+    """The namespace of the pod, else `default`."""
     try:
         return SERVICE_ACCOUNT.read_text().strip()
     except OSError:
@@ -123,7 +143,7 @@ def _secret(file: str) -> str:
         raise BadSetting(f"{file}: cannot be read: {error.strerror}") from error
 
 
-def secret_now(file: str) -> str:
+def current_secret(file: str) -> str:
     """The secret as it is now; empty while it cannot be read."""
     try:
         return _secret(file)
@@ -138,14 +158,14 @@ def _handler(controller: Controller) -> type[BaseHTTPRequestHandler]:
 
         def do_GET(self) -> None:
             if self.path == "/metrics":
-                self._answer(200, generate_latest(), CONTENT_TYPE_LATEST)
+                self._respond(200, generate_latest(), CONTENT_TYPE_LATEST)
             elif self.path in ("/healthz", "/readyz"):
                 status = 200 if controller.is_alive else 503
-                self._answer(status, b"ok\n" if status == 200 else b"stuck\n", "text/plain")
+                self._respond(status, b"ok\n" if status == 200 else b"stuck\n", "text/plain")
             else:
-                self._answer(404, b"there is /metrics, /healthz and /readyz\n", "text/plain")
+                self._respond(404, b"there is /metrics, /healthz and /readyz\n", "text/plain")
 
-        def _answer(self, status: int, body: bytes, kind: str) -> None:
+        def _respond(self, status: int, body: bytes, kind: str) -> None:
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
@@ -153,6 +173,6 @@ def _handler(controller: Controller) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Scrapes and probes are no news."""
+            """Scrapes and probes are not logged."""
 
     return Handler

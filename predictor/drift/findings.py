@@ -1,15 +1,15 @@
-"""A window beside the reference: one finding a test, each with its threshold."""
+"""Compares a window of traffic with the reference: one finding per test, with its threshold."""
 
 from dataclasses import dataclass
 
-from predictor.drift.measures import Measure, measure
-from predictor.drift.reference import Reference
+from predictor.drift.measures import DriftMeasure, measure
+from predictor.drift.reference import DriftReference
 from predictor.drift.sketch import BadSketch, Sketch
 
 # With fewer rows chance alone comes near the thresholds.
 FEWEST_ROWS = 1000
-# What a version's own windows may reach at most before it is drift, from simulated months: see
-# the table in predictor/README.md, which tests/unit/drift/simulation.py prints.
+# What the windows of one version may reach at most before it is drift, from simulated months: see
+# the table in predictor/drift/README.md, which tests/unit/drift/simulation.py prints.
 THRESHOLDS = {
     "lengths": 0.2,
     "truncated": 0.2,
@@ -19,62 +19,68 @@ THRESHOLDS = {
     "norms": 0.12,
     "direction": 0.12,
     "spread": 0.1,
-    "cloud": 0.1,
+    "mmd": 0.1,
 }
-# Over the most that a window of the reference showed.
+# Times the largest statistic of the reference's own windows.
 MARGIN = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One test. effect: the statistic over its threshold, 1 or more is drift; n: rows.
+    """The result of one test."""
 
-    before, after: a figure of the reference and of the window, as `figure` says.
-    """
-
+    # One of `measures.NAMES`.
     name: str
+    # The statistic's name: PSI, h, KS, d or MMD.
     test: str
     statistic: float
+    # From this statistic on it is drift.
     threshold: float
+    # Rows of the window.
     n: int
+    # What `before` and `after` are, for people.
     figure: str
+    # Of the reference.
     before: float
+    # Of the window.
     after: float
 
     @property
     def effect(self) -> float:
+        """The statistic over its threshold; 1 or more is drift."""
         return self.statistic / self.threshold
 
     @property
     def drifted(self) -> bool:
-        return not self.statistic < self.threshold  # what is no number has drifted
+        return not self.statistic < self.threshold  # NaN counts as drift
 
 
-def threshold(reference: Reference, name: str) -> float:
-    """From where on a test's statistic is drift from this reference."""
-    return max(THRESHOLDS[name], MARGIN * reference.usual.get(name, 0.0))
+def threshold(reference: DriftReference, name: str) -> float:
+    """The statistic of a test from which on a window has drifted from this reference."""
+    return max(THRESHOLDS[name], MARGIN * reference.baseline.get(name, 0.0))
 
 
-def compare(reference: Reference, window: Sketch) -> list[Finding]:
+def compare(reference: DriftReference, window: Sketch) -> list[Finding]:
     """Every test of the window against the reference.
 
     Raises:
-        BadSketch: a side has too few rows, or the vectors have different widths.
+        BadSketch: a side has too few rows, or the vectors have different dimensions.
     """
-    for what, rows in (("reference", reference.sketch.rows), ("window", window.rows)):
+    for name, rows in (("reference", reference.sketch.rows), ("window", window.rows)):
         if rows < FEWEST_ROWS:
-            raise BadSketch(f"the {what} has {rows} rows; {FEWEST_ROWS} are needed")
-    return [_finding(reference, one, window.rows) for one in measure(reference.sketch, window)]
+            raise BadSketch(f"the {name} has {rows} rows; {FEWEST_ROWS} are needed")
+    measures = measure(reference.sketch, window)
+    return [_finding(reference, drift_measure, window.rows) for drift_measure in measures]
 
 
-def _finding(reference: Reference, one: Measure, rows: int) -> Finding:
+def _finding(reference: DriftReference, drift_measure: DriftMeasure, rows: int) -> Finding:
     return Finding(
-        name=one.name,
-        test=one.test,
-        statistic=one.statistic,
-        threshold=threshold(reference, one.name),
+        name=drift_measure.name,
+        test=drift_measure.test,
+        statistic=drift_measure.statistic,
+        threshold=threshold(reference, drift_measure.name),
         n=rows,
-        figure=one.figure,
-        before=one.before,
-        after=one.after,
+        figure=drift_measure.figure,
+        before=drift_measure.before,
+        after=drift_measure.after,
     )

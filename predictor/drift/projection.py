@@ -1,8 +1,8 @@
-"""Vectors in few dimensions, the same on every machine and for ever.
+"""Random projection of vectors to few dimensions, the same on every machine and in every version.
 
-Signs from a hash, not from a generator of random numbers: libraries may change the streams of
-theirs, and a reference is compared with windows of years later. Distances are kept on average
-(Johnson and Lindenstrauss); 32 signs a component are plenty to see a crowd move.
+The signs come from a hash and not from a random number generator: libraries may change the streams
+of theirs, and a reference is compared with windows that are years younger. Distances are preserved
+on average (Johnson and Lindenstrauss); 32 dimensions suffice to see a distribution move.
 """
 
 from functools import lru_cache
@@ -10,7 +10,7 @@ from hashlib import shake_256
 
 import numpy as np
 
-from predictor.fidelity import Floats
+from predictor.similarity import Floats
 from predictor.types import FloatRows
 
 WIDTH = 32

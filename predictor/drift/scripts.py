@@ -1,7 +1,7 @@
 """Which scripts a text is written in, from the code points of its beginning.
 
-A language is not recognised, only its letters: that costs microseconds, needs no model, and a share
-of characters a script says nothing about any one text.
+The language is not recognised, only its script: that costs microseconds and needs no model, and
+shares of characters reveal nothing about a single text.
 """
 
 from collections.abc import Sequence
@@ -9,13 +9,27 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-# Characters of a text that are looked at.
+# Characters of a text that are classified.
 CHARACTERS = 128
 SCRIPTS = (
-    *("latin", "latin-marked", "greek", "cyrillic", "hebrew", "arabic", "indic", "southeast-asian"),
-    *("hangul", "kana", "han", "digits", "spaces", "punctuation", "symbols", "other"),
+    "latin",
+    "latin-marked",
+    "greek",
+    "cyrillic",
+    "hebrew",
+    "arabic",
+    "indic",
+    "southeast-asian",
+    "hangul",
+    "kana",
+    "han",
+    "digits",
+    "spaces",
+    "punctuation",
+    "symbols",
+    "other",
 )
-# First code point of each stretch, and the script from there on.
+# First code point of each range, and its script; a table, kept dense to be read as one.
 STRETCHES = (
     (0x0000, "other"), (0x0009, "spaces"), (0x000E, "other"), (0x0020, "spaces"),
     (0x0021, "punctuation"), (0x0030, "digits"), (0x003A, "punctuation"), (0x0041, "latin"),
@@ -46,7 +60,7 @@ LAST = 0x10FFFF
 
 
 def _table() -> npt.NDArray[np.uint8]:
-    """The number of the script of every code point, `[LAST + 1]`; 1 MB, looked up in one step."""
+    """The number of the script of every code point, `[LAST + 1]`; 1 MB."""
     starts = [start for start, _ in STRETCHES]
     numbers = np.array([SCRIPTS.index(name) for _, name in STRETCHES], np.uint8)
     return np.repeat(numbers, np.diff([*starts, LAST + 1]))

@@ -1,13 +1,13 @@
-"""The tests: how far two samples of the same thing are apart. Pure arithmetic on numpy.
+"""The statistics: how far two samples of the same quantity are apart. Pure arithmetic on NumPy.
 
-All are sizes of an effect, not p-values: with thousands of rows every difference is significant,
-and nobody wants to be called for it. What chance alone gives is small against the thresholds.
+All are effect sizes, not p-values: with thousands of rows every difference is significant, and
+hardly any deserves an alarm. What chance alone gives is small against the thresholds.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from predictor.fidelity import Floats
+from predictor.similarity import Floats
 
 Counts = npt.NDArray[np.int64]
 
@@ -16,8 +16,8 @@ def psi(reference: Counts, window: Counts, n: int, m: int) -> float:
     """Population stability index of two histograms `[bins]` of `n` and `m` observations.
 
     0.1 is commonly called a moderate change and 0.2 a large one. Half an observation of the
-    smaller sample is added to each bin of both, so that an empty bin is finite and one that is
-    empty in both is no difference.
+    smaller sample is added to each bin of both, so that an empty bin is finite and a bin that is
+    empty in both adds nothing.
     """
     if not reference.sum() or not window.sum():
         return 0.0
@@ -47,9 +47,9 @@ def ks(reference: Counts, window: Counts, slack: int = 0) -> float:
     p, q = (np.cumsum(counts) / counts.sum() for counts in (reference, window))
     if slack:
         ones = np.ones(slack)
-        above = (p - np.concatenate([q[slack:], ones])).max()
-        below = (q - np.concatenate([p[slack:], ones])).max()
-        return float(max(0.0, above, below))
+        window_ahead = (p - np.concatenate([q[slack:], ones])).max()
+        reference_ahead = (q - np.concatenate([p[slack:], ones])).max()
+        return float(max(0.0, window_ahead, reference_ahead))
     return float(np.abs(p - q).max())
 
 
@@ -57,7 +57,7 @@ def mean_shift(moved: Floats, variance: float, n: int, m: int) -> float:
     """How far a mean moved, in standard deviations of the rows (all directions together).
 
     moved: `[width]`, the difference of the means of `n` and `m` rows; variance: the rows', summed
-    over the components. What chance adds on average is taken off.
+    over the components. What chance adds on average is subtracted.
     """
     squared = float(moved @ moved) / max(variance, 1e-9) - (1 / n + 1 / m)
     return float(np.sqrt(max(0.0, squared)))
@@ -66,8 +66,9 @@ def mean_shift(moved: Floats, variance: float, n: int, m: int) -> float:
 def mmd(left: Floats, right: Floats) -> float:
     """Maximum mean discrepancy of two samples `[n, width]`, `[m, width]` of two rows or more.
 
-    Gaussian kernel as wide as the median distance within `left`. Between 0 and about 1; it sees
-    what moves no mean: a new cluster, a cloud that shrinks. Unbiased, so chance may give 0.
+    Gaussian kernel as wide as the median distance within `left`. Between 0 and about 1; it detects
+    changes that move no mean: a new cluster, a distribution that shrinks. Unbiased, so chance may
+    give 0.
     """
     within = _squared(left, left)
     n, m = len(left), len(right)

@@ -1,4 +1,4 @@
-"""The window that is open: takes rows as they are answered, works on them 64 at a time."""
+"""The open window: takes rows as requests are answered, and sketches them 64 at a time."""
 
 from collections.abc import Sequence
 
@@ -13,36 +13,36 @@ from predictor.drift.sketch import (
     LENGTHS,
     LOWEST_OCTAVE,
     NORMS,
-    ONE,
     PER_OCTAVE,
+    UNIT,
+    ModelIdentity,
     Sketch,
-    Subject,
     empty,
     smallest,
 )
-from predictor.fidelity import Floats
+from predictor.similarity import Floats
 from predictor.types import FloatRows
 
 BLOCK = 64
-# Pairs of a block for the spread of similarities. Rows of one request lie side by side and are
-# alike, so a pair has more than one request's rows between its two.
+# Pairs of a block for the distribution of similarities. Rows of one request are neighbours and
+# alike, so the two rows of a pair are more than one request's rows apart.
 LEFT, RIGHT = np.triu_indices(BLOCK, PER_REQUEST)
 
 
 class Window:
-    """Gathers rows into a sketch. `generator` draws the keys of the sample; pods need their own."""
+    """Collects rows into a sketch. `generator` draws the sample's keys, different ones per pod."""
 
-    def __init__(self, subject: Subject, generator: np.random.Generator) -> None:
+    def __init__(self, identity: ModelIdentity, generator: np.random.Generator) -> None:
         self._generator = generator
-        self._sketch = empty(subject)
-        self._rows = np.empty((BLOCK, subject.dimensions), np.float32)
+        self._sketch = empty(identity)
+        self._rows = np.empty((BLOCK, identity.dimensions), np.float32)
         self._scripts = np.zeros((BLOCK, len(SCRIPTS)), np.float32)
-        self._words: list[tuple[int, bool, int]] = []
+        self._counts: list[tuple[int, bool, int]] = []
 
     @property
     def count(self) -> int:
         """Rows observed."""
-        return self._sketch.rows + len(self._words)
+        return self._sketch.rows + len(self._counts)
 
     def observe(
         self,
@@ -52,7 +52,7 @@ class Window:
         scripts: npt.NDArray[np.float32] | None,
         rows: FloatRows,
     ) -> None:
-        """Add rows; all arguments hold one entry a row.
+        """Add rows; all arguments hold one entry per row.
 
         Args:
             lengths, unknown: tokens of each row, and how many of them are the unknown token.
@@ -61,63 +61,67 @@ class Window:
         """
         done = 0
         while done < len(rows):
-            begin = len(self._words)
-            some = min(BLOCK - begin, len(rows) - done)
-            end, until = begin + some, done + some
+            begin = len(self._counts)
+            count = min(BLOCK - begin, len(rows) - done)
+            end = begin + count
+            until = done + count
             self._rows[begin:end] = rows[done:until]
             self._scripts[begin:end] = 0 if scripts is None else scripts[done:until]
-            self._words += zip(
+            self._counts += zip(
                 lengths[done:until], truncated[done:until], unknown[done:until], strict=True
             )
             done = until
             if end == BLOCK:
-                self._settle()
+                self._flush()
 
     def sketch(self) -> Sketch:
-        """What was observed so far."""
-        self._settle()
+        """Everything observed so far."""
+        self._flush()
         return self._sketch
 
-    def _settle(self) -> None:
-        count = len(self._words)
+    def _flush(self) -> None:
+        count = len(self._counts)
         if count:
             keys = self._generator.integers(0, 1 << 64, count, np.uint64)
             rows, scripts = self._rows[:count], self._scripts[:count]
-            block = sketch_of(self._sketch.subject, self._words, scripts, rows, keys)
+            block = sketch_of(self._sketch.identity, self._counts, scripts, rows, keys)
             self._sketch = self._sketch.merge(block)
-            self._words.clear()
+            self._counts.clear()
 
 
 def sketch_of(
-    subject: Subject,
-    words: Sequence[tuple[int, bool, int]],
+    identity: ModelIdentity,
+    counts: Sequence[tuple[int, bool, int]],
     scripts: npt.NDArray[np.float32],
     rows: FloatRows,
     keys: npt.NDArray[np.uint64],
 ) -> Sketch:
-    """The sketch of at most BLOCK rows: (length, truncated, unknown tokens) of each, and the rest.
+    """The sketch of at most BLOCK rows.
 
-    scripts `[N, len(SCRIPTS)]`: all zeros where there was no text; rows `[N, dimensions]`;
-    keys `[N]`: random.
+    Args:
+        counts: length, whether truncated, and unknown tokens of each row.
+        scripts: shares `[N, len(SCRIPTS)]`; all zeros for rows without text.
+        rows: un-normalised vectors `[N, dimensions]`.
+        keys: random, `[N]`.
     """
-    lengths, truncated, unknown = np.array(words, np.int64).T
+    lengths, truncated, unknown = np.array(counts, np.int64).T
     bins = np.searchsorted(LENGTHS, lengths, side="right") - 1
     norms, unit, good = directions(rows)
-    moved = project(unit)
-    order, sample = smallest(keys[good], moved.astype(np.float16))
+    projected = project(unit)
+    order, sample = smallest(keys[good], projected.astype(np.float16))
     return Sketch(
-        subject=subject,
+        identity=identity,
         rows=len(rows),
         broken=len(rows) - len(unit),
         truncated=int(truncated.sum()),
-        unknown=int(np.rint(unknown / np.maximum(lengths, 1) * ONE).sum()),
+        unknown=int(np.rint(unknown / np.maximum(lengths, 1) * UNIT).sum()),
         scripted=int(scripts.any(axis=1).sum()),
         lengths=np.bincount(bins, minlength=len(LENGTHS)),
-        scripts=np.rint(scripts * ONE).astype(np.int64).sum(axis=0),
+        scripts=np.rint(scripts * UNIT).astype(np.int64).sum(axis=0),
         norms=np.bincount(norm_bins(norms), minlength=NORMS),
         cosines=cosine_counts(unit),
-        first=np.rint(moved * ONE).astype(np.int64).sum(axis=0),
-        second=np.rint(moved**2 * ONE).astype(np.int64).sum(axis=0),
+        first=np.rint(projected * UNIT).astype(np.int64).sum(axis=0),
+        second=np.rint(projected**2 * UNIT).astype(np.int64).sum(axis=0),
         keys=order,
         sample=sample,
     )
@@ -132,7 +136,7 @@ def directions(rows: FloatRows) -> tuple[Floats, FloatRows, npt.NDArray[np.bool_
 
 
 def norm_bins(norms: Floats) -> npt.NDArray[np.int64]:
-    """The bin of each norm; what is beyond the ends falls into the last one there."""
+    """The bin of each norm; norms beyond the ends fall into the first or last bin."""
     places = np.floor((np.log2(norms) - LOWEST_OCTAVE) * PER_OCTAVE).astype(np.int64)
     result: npt.NDArray[np.int64] = np.clip(places, 0, NORMS - 1)
     return result

@@ -10,11 +10,11 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from predictor.bundle.manifest import FP32, Bundle, VariantName
 from predictor.engine import packing, pooling
-from predictor.engine.bundle import FP32, Bundle, VariantName
 from predictor.engine.session import Session, SharedWeights
 from predictor.errors import BadModel
-from predictor.types import FloatRows
+from predictor.types import EngineOutput, FloatRows
 
 Rows = Sequence[Sequence[int]]
 POOLED_NAMES = ("embedding", "sentence_embedding", "pooled_output")
@@ -26,6 +26,8 @@ class Engine(Protocol):
     """What the batcher's caller needs of an engine."""
 
     threads: int
+    # What `run` can give for each row.
+    outputs: frozenset[EngineOutput]
 
     def run(self, rows: Rows, *, wide: bool = False) -> FloatRows:
         """Vectors float32 `[len(rows), dimensions]`, not normalised."""
@@ -49,6 +51,7 @@ class OnnxEngine:
             BadModel: the graph cannot be loaded or does not have the inputs and outputs it should.
         """
         self.threads = 1 if device == "cuda" else threads
+        self.outputs = frozenset({EngineOutput.EMBEDDING})
         self._bundle = bundle
         chosen = bundle.variant(variant)
         graph = folder / chosen.graph
@@ -65,8 +68,12 @@ class OnnxEngine:
         session = self._wide if wide else self._narrow
         bundle = self._bundle
         if bundle.inputs == "packed":
-            offset, pad_id = bundle.position_offset, bundle.pad_id
-            feed = packing.pack(rows, self._inputs, position_offset=offset, pad_id=pad_id)
+            feed = packing.pack(
+                rows,
+                self._inputs,
+                position_offset=bundle.position_offset,
+                pad_id=bundle.pad_id,
+            )
             return session.run(self._output, feed)
         feed = packing.pad(rows, self._inputs, bundle.pad_id)
         output = session.run(self._output, feed)
@@ -82,6 +89,7 @@ class NullEngine:
 
     def __init__(self, dimensions: int, threads: int) -> None:
         self.threads = threads
+        self.outputs = frozenset({EngineOutput.EMBEDDING})
         self._rows = np.random.default_rng(0).standard_normal((4096, dimensions), dtype=np.float32)
 
     def run(self, rows: Rows, *, wide: bool = False) -> FloatRows:

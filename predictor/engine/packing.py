@@ -45,7 +45,8 @@ def pack(
         pad_id: id of the padding token; looked at only with a position offset.
     """
     lengths = np.fromiter(map(len, rows), dtype=np.int32, count=len(rows))
-    total, longest = int(lengths.sum()), int(lengths.max())
+    total = int(lengths.sum())
+    longest = int(lengths.max())
     span = np.arange(longest, dtype=np.int32)
     mask = span < lengths[:, None]
     flat = np.flatnonzero(mask).astype(np.int32)

@@ -1,9 +1,9 @@
 """ONNX Runtime sessions: providers, threads, memory, and errors translated into ours.
 
-Measured on MiniLM with two cores (`predictor/README.md`, Decisions): N callers of one session with
-one thread beat one session with N threads when there is a queue; a single text alone is fastest on
-all threads at once. Hence two sessions, narrow and wide. They share what can be shared: the look-up
-tables are one mapping of the file, and the working memory is one arena.
+When requests are queued, N callers of a session with one thread are faster than one session with N
+threads; a single text is fastest on all threads (measured on MiniLM with two cores, see
+`predictor/docs/decisions.md`). An engine therefore has two sessions, narrow and wide. They share
+one memory mapping of the embedding tables and one arena for working memory.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,10 @@ import numpy.typing as npt
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_native
 
-from predictor.engine.bundle import MappedTensor
-from predictor.errors import BadModel, BadSetting, EngineError, EngineOutOfMemory
+from predictor.bundle.manifest import MappedTensor
+from predictor.errors import BadModel, BadSetting, EngineError, EngineOutOfMemory, NoMemory
+from predictor.extras import install
+from predictor.wall import ENDINGS, load_error
 
 Device = Literal["auto", "cpu", "cuda"]
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -26,31 +28,31 @@ CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 # On the CPU the fused kernel is about six times slower than Add + LayerNormalization.
 SLOWER_FUSIONS = ["SkipLayerNormFusion"]
-# How long idle threads of a wide run busy-wait, µs: past the gap to the next request of a lone
-# client, whose first operator then finds them awake, and not so long that they burn a core.
+# How long idle threads of a wide run busy-wait, µs: long enough for a single client to send its
+# next request, whose first operator then finds the threads awake, but too short to waste a core.
 SPIN_US = 1000
-# First chunk of the shared arena, bytes; it grows by powers of two from here.
+# First chunk of the shared arena, bytes; the arena then grows by powers of two.
 ARENA_FIRST_CHUNK = 1 << 20
 
 
-def resolve_device(asked: Device) -> Literal["cpu", "cuda"]:
-    """The device to run on.
+def resolve_device(device: Device) -> Literal["cpu", "cuda"]:
+    """Choose the device to run on.
 
     Raises:
-        BadSetting: CUDA was asked for and this ONNX Runtime has no CUDA provider.
+        BadSetting: CUDA is requested and this ONNX Runtime has no CUDA provider.
     """
     has_cuda = CUDA in onnxruntime.get_available_providers()
-    if asked == "cuda" and not has_cuda:
+    if device == "cuda" and not has_cuda:
         raise BadSetting(
-            "--device cuda: this onnxruntime has no CUDA provider; install '.[gpu]' or use "
-            "--device cpu"
+            "--device cuda: this onnxruntime has no CUDA provider; use --device cpu, or replace "
+            f"onnxruntime: {install('gpu')}"
         )
-    return "cuda" if has_cuda and asked != "cpu" else "cpu"
+    return "cuda" if has_cuda and device != "cpu" else "cpu"
 
 
 @cache
 def _share_arena() -> None:
-    """Register one CPU arena for all sessions of the process (it can be done only once)."""
+    """Register one CPU arena for all sessions of the process (possible only once)."""
     info = ort_native.OrtMemoryInfo(
         "Cpu",
         ort_native.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
@@ -67,7 +69,7 @@ def _share_arena() -> None:
 
 
 class SharedWeights:
-    """Look-up tables of one model file, mapped once, handed to every session of that model."""
+    """Embedding tables of one model file, mapped once and shared by the model's sessions."""
 
     def __init__(self, folder: Path, tensors: Sequence[MappedTensor]) -> None:
         self._arrays = {tensor.name: self._map(folder, tensor) for tensor in tensors}
@@ -102,11 +104,12 @@ class Session:
         """Load the graph.
 
         Args:
-            threads: threads of one `run`, the caller's included.
-            spin: whether idle threads of a run busy-wait for its next operator.
+            threads: threads of one `run`, including the calling thread.
+            spin: whether idle threads of a run busy-wait for the next operator.
 
         Raises:
-            BadModel: the file is not a loadable graph, or it fell back to another provider.
+            BadModel: the graph cannot be loaded, or ONNX Runtime fell back to another provider.
+            NoMemory: there is not enough memory for it.
         """
         _share_arena()
         if device == "cuda":
@@ -120,18 +123,23 @@ class Session:
                 providers=[CUDA, CPU] if device == "cuda" else [CPU],
                 disabled_optimizers=SLOWER_FUSIONS if device == "cpu" else None,
             )
-        except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise BadModel(f"{graph}: ONNX Runtime cannot load it: {_first_line(error)}") from error
-        wanted = CUDA if device == "cuda" else CPU
-        if self._session.get_providers()[0] != wanted:
-            raise BadModel(
-                f"{graph}: wanted {wanted}, but ONNX Runtime fell back to "
-                f"{self._session.get_providers()[0]} (are the CUDA libraries and a GPU there?)"
-            )
+        except BaseException as error:  # ONNX Runtime's exceptions share no base class
+            if _is_out_of_memory(str(error)):
+                raise NoMemory(f"{graph}: not enough memory to load it") from error
+            raise load_error(f"{graph}: ONNX Runtime cannot load it", error) from error
+        self._check_provider(graph, CUDA if device == "cuda" else CPU)
         self.inputs: dict[str, str] = {i.name: i.type for i in self._session.get_inputs()}
         self.outputs: dict[str, list[Any]] = {
             o.name: list(o.shape) for o in self._session.get_outputs()
         }
+
+    def _check_provider(self, graph: Path, expected: str) -> None:
+        provider = self._session.get_providers()[0]
+        if provider != expected:
+            raise BadModel(
+                f"{graph}: wanted {expected}, but ONNX Runtime fell back to {provider} (are the "
+                "CUDA libraries installed, and is there a GPU?)"
+            )
 
     @staticmethod
     def _options(threads: int, spin: bool, shared: SharedWeights | None) -> Any:
@@ -139,7 +147,7 @@ class Session:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # One pattern is kept for every input shape ever seen: with packed batches that is a leak.
+        # A memory pattern would be kept for every input shape: a leak with packed batches.
         options.enable_mem_pattern = False
         options.add_session_config_entry("session.use_env_allocators", "1")
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
@@ -150,21 +158,23 @@ class Session:
         return options
 
     def run(self, output: str, feed: Arrays) -> npt.NDArray[np.float32]:
-        """One output for one feed.
+        """Compute one output of the graph.
 
         Raises:
-            EngineOutOfMemory: memory for this shape could not be had.
-            EngineError: anything else; the cause is chained.
+            EngineOutOfMemory: there is not enough memory for inputs of this shape.
+            EngineError: the run failed for another reason, which is chained as the cause.
         """
         return self.run_all([output], feed)[output]
 
     def run_all(self, outputs: Sequence[str], feed: Arrays) -> dict[str, npt.NDArray[np.float32]]:
-        """Several outputs for one feed, by name. Raises what `run` does."""
+        """Compute several outputs of the graph, by name. Raises the same errors as `run`."""
         try:
             values = self._session.run(list(outputs), feed)
         except MemoryError as error:
             raise EngineOutOfMemory("not enough memory for this batch") from error
-        except Exception as error:  # see above
+        except ENDINGS:
+            raise
+        except BaseException as error:  # ONNX Runtime's exceptions share no base class
             if _is_out_of_memory(str(error)):
                 raise EngineOutOfMemory("not enough memory for this batch") from error
             raise EngineError("the engine failed on this batch") from error
@@ -180,7 +190,3 @@ def _is_out_of_memory(message: str) -> bool:
         sign in lowered
         for sign in ("failed to allocate", "bad_alloc", "bad alloc", "out of memory")
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

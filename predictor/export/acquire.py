@@ -1,4 +1,4 @@
-"""What the user names as SOURCE, as a directory: a directory, a zip, or a model on a hub."""
+"""The model that `predictor export` is given as a directory, a zip, or a name on a hub."""
 
 import importlib.util
 import os
@@ -11,35 +11,42 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from predictor.bundle.source import is_source
 from predictor.errors import BadModel, BadSetting
-from predictor.export.source import is_source
+from predictor.extras import install
 
 HUB_NAME = re.compile(r"[\w][\w.-]*/[\w.-]+(@[\w.\-/]+)?")
 MODULE_FOLDER = re.compile(r"\d+_[A-Z]")  # 1_Pooling: a part of a model
 # No code of a model is ever fetched, nor weights of other frameworks.
-WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.bin", "*.md")
+FETCHED_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.bin", "*.md")
 UNWANTED = ("onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "training_args.bin")
 
 
 @dataclass(frozen=True)
 class Acquired:
-    """folder: to read from; name: what the bundle says it came from; revision: its commit."""
+    """A model's directory on this machine."""
 
     folder: Path
+    """Where to read it."""
+
     name: str
+    """What the bundle says it came from."""
+
     revision: str | None = None
+    """Its commit, if it came from a hub."""
 
 
 @contextmanager
 def acquire(source: str) -> Iterator[Acquired]:
-    """The model named by `source`; what was unpacked is removed at the end.
+    """The model named by `source`; an unpacked zip is removed at the end.
 
     Raises:
-        BadModel: it is not there, or is no model.
-        BadSetting: it is none of the three kinds, or a hub's library is missing.
+        BadModel: the source cannot be read or fetched, or is no model.
+        BadSetting: `source` names neither a directory, a zip nor a model on a hub, or the hub's
+            library is not installed.
     """
     path = Path(source)
-    if os.path.isdir(source):  # of a name that is too long for a path: False, no error
+    if os.path.isdir(source):  # False, not an error, for a name that is too long for a path
         yield Acquired(_model_in(path, path), path.resolve().name)
     elif os.path.isfile(source):
         with tempfile.TemporaryDirectory(prefix="predictor-source-") as folder:
@@ -64,9 +71,9 @@ def _model_in(folder: Path, shown: Path) -> Path:
         if child.is_dir() and is_source(child) and not MODULE_FOLDER.match(child.name)
     )
     if len(inside) != 1:
-        found = ", ".join(child.name for child in inside) or "none"
+        names = ", ".join(child.name for child in inside) or "none"
         raise BadModel(
-            f"{shown}: no config.json or modules.json; folders in it that have one: {found}"
+            f"{shown}: no config.json or modules.json; folders in it that have one: {names}"
         )
     return inside[0]
 
@@ -85,7 +92,7 @@ def _from_hub(source: str) -> Acquired:
     if importlib.util.find_spec("huggingface_hub") is None:
         raise BadSetting(
             f"{source}: no such directory, and fetching from a hub needs huggingface_hub: "
-            "pip install 'predictor[hub]'"
+            + install("hub")
         )
     from huggingface_hub import snapshot_download
 
@@ -94,7 +101,7 @@ def _from_hub(source: str) -> Acquired:
         folder = snapshot_download(
             name,
             revision=revision or None,
-            allow_patterns=list(WANTED),
+            allow_patterns=list(FETCHED_FILES),
             ignore_patterns=list(UNWANTED),
         )
     except Exception as error:  # the library lets errors of several HTTP clients through

@@ -114,7 +114,10 @@ class PackedAttention:
 
     def __call__(self, graph: Graph, q: str, k: str, v: str, bias: str | None = None) -> str:
         inputs = [
-            *(q, k, v, ""),
+            q,
+            k,
+            v,
+            "",
             graph.input("token_offset"),
             graph.input("cumulative_sequence_length"),
         ]

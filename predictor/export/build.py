@@ -5,14 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from predictor.engine.bundle import MappedTensor
+from predictor.bundle.folder_keys import CONFIG, not_built
+from predictor.bundle.manifest import MappedTensor
+from predictor.bundle.source import ModelSource
+from predictor.bundle.tensor_names import check_types, tensor_heads
 from predictor.errors import BadModel
 from predictor.export.attention import Attention, PackedAttention, PaddedAttention
-from predictor.export.config import Config
+from predictor.export.config import ModelConfig
 from predictor.export.families import FAMILIES, Encoder
 from predictor.export.graph import DataFile, FloatType, Graph
 from predictor.export.head import add_head, pool
-from predictor.export.source import Source
 from predictor.export.weights import Weights
 
 
@@ -21,12 +23,16 @@ class Built:
     """A graph that was written, and what the manifest needs to know of it."""
 
     encoder: Encoder
+
     dimensions: int
+    """Of the vectors that the graph gives."""
+
     mapped: tuple[MappedTensor, ...]
+    """Tables that sessions may share."""
 
 
 def build(
-    source: Source,
+    source: ModelSource,
     path: Path,
     *,
     dtype: FloatType = np.float32,
@@ -55,7 +61,7 @@ def build(
         return Built(encoder, dimensions, graph.save(path, vectors, dimensions))
 
 
-def describe(source: Source) -> Encoder:
+def describe(source: ModelSource) -> Encoder:
     """The encoder that config.json describes.
 
     Raises:
@@ -68,7 +74,11 @@ def describe(source: Source) -> Encoder:
         )
     if not source.weights:
         raise BadModel(f"{source.transformer}: has no model.safetensors")
-    encoder = FAMILIES[source.family](Config(source.config))
+    check_types(tensor_heads(source.weights), source.transformer)
+    why_not = not_built(source.family, source.config)
+    if why_not is not None:
+        raise BadModel(f"{source.transformer / CONFIG}: {why_not}")
+    encoder = FAMILIES[source.family](ModelConfig(source.config))
     if source.max_length > encoder.max_tokens:
         raise BadModel(
             f"{source.folder}: says {source.max_length} tokens, its positions allow "

@@ -7,7 +7,7 @@ from predictor.errors import BadModel
 _MISSING = object()
 
 
-class Config:
+class ModelConfig:
     """Typed access to config.json; every error names the key.
 
     Raises (all methods):
@@ -45,13 +45,6 @@ class Config:
         if not isinstance(value, dict):
             raise BadModel(f"config.json: {names[0]} is {value!r}, not an object")
         return value
-
-    def only(self, name: str, *allowed: Any) -> None:
-        """Refuse a key that is set to something that the builder does not do."""
-        value = self.values.get(name)
-        if value is not None and value not in allowed:
-            wanted = " or ".join(repr(one) for one in allowed)
-            raise BadModel(f"config.json: {name} {value!r} is not supported, only {wanted}")
 
     def heads(self, hidden: int, *names: str) -> int:
         """The number of heads, which must divide `hidden`."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from predictor.engine.bundle import MappedTensor
+from predictor.bundle.manifest import MappedTensor
 from predictor.engine.packing import PACKED_INPUTS
 
 FloatType = type[np.float32] | type[np.float16]

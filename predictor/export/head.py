@@ -8,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from predictor.engine.anatomy import HEAD_PREFIX
+from predictor.bundle.folder_keys import DENSE, check_keys
+from predictor.bundle.graph_info import HEAD_PREFIX
+from predictor.bundle.json_file import read_json
+from predictor.bundle.modules import HeadModule
+from predictor.bundle.weight_files import weight_files
 from predictor.errors import BadModel
 from predictor.export.graph import BOOL, INT32, Graph
 from predictor.export.layers import activation
-from predictor.export.modules import HeadModule, read_json
-from predictor.export.weights import Weights, weight_files
+from predictor.export.weights import Weights
 from predictor.types import Pooling
 
 # Names of torch's classes in a Dense module's config.json.
@@ -76,7 +79,8 @@ def add_head(
         BadModel: a module's weights are missing or it has a setting that is not supported.
     """
     for number, module in enumerate(modules):
-        place, name = folder / module.folder, f"{HEAD_PREFIX}{number}"
+        place = folder / module.folder
+        name = f"{HEAD_PREFIX}{number}"
         if module.kind == "Normalize":
             x = graph.op("LpNormalization", [x], axis=-1, p=2)
         elif module.kind == "LayerNorm":
@@ -102,9 +106,7 @@ def _layer_norm(graph: Graph, x: str, place: Path, name: str, width: int) -> str
 
 def _dense(graph: Graph, x: str, place: Path, name: str, width: int) -> tuple[str, int]:
     config = read_json(place / "config.json")
-    for key, only in (("module_input_name", "sentence_embedding"), ("use_residual", False)):
-        if config.get(key, only) not in (only, None):
-            raise BadModel(f"{place}: {key} {config[key]!r} is not supported, only {only!r}")
+    check_keys(DENSE, str(place), config)
     kind = str(config.get("activation_function", "Tanh")).rsplit(".", 1)[-1]
     if kind not in DENSE_ACTIVATIONS:
         raise BadModel(

@@ -1,9 +1,10 @@
-"""The static 8-bit graph: every linear layer of the encoder as one integer product.
+"""The static int8 graph: every linear layer of the encoder becomes one integer product.
 
-Static: the scale of an activation is fixed at export. A dynamic scale is taken over the whole batch
-and makes a text's vector depend on its neighbours. Layers that share an input are quantised
-together, once. Where the smoothing of an input can be put into the layer that makes it (values of
-attention, the linear half of a gated MLP), it is; else it is one `Mul`.
+Static means that the scale of an activation is fixed at export. A dynamic scale would be computed
+over the whole batch, so a text's vector would depend on the other texts. An input that several
+layers share is quantised once. The smoothing of an input is folded into the layer that computes the
+input where that layer is linear (values of attention, the linear half of a gated MLP); elsewhere it
+is one `Mul`.
 """
 
 from collections.abc import Callable
@@ -16,16 +17,17 @@ from onnx import helper, numpy_helper
 
 from predictor.export.graph import MICROSOFT, DataFile
 from predictor.export.onnx_file import Linear, OnnxFile
-from predictor.export.smooth import Activation, Quantized, quantize
+from predictor.export.smoothquant import Activation, QuantizedLayers, quantize
 from predictor.export.weights import FloatArray
 
 
 @dataclass
 class _Rewrite:
-    """What the new graph has instead."""
+    """The changes to the float32 graph."""
 
     data: DataFile
-    nodes: dict[str, list[Any]] = field(default_factory=dict)  # by the old node's name
+    # The nodes that replace an old node, by its name.
+    nodes: dict[str, list[Any]] = field(default_factory=dict)
     added: list[Any] = field(default_factory=list)
     dropped: set[str] = field(default_factory=set)
 
@@ -44,20 +46,22 @@ def write_int8(
     path: Path,
     advance: Callable[[], object],
 ) -> None:
-    """Write the 8-bit graph of a float32 graph at `path`, its weights beside it.
+    """Write the int8 graph of a float32 graph to `path`, and its weights beside it.
 
-    `activations` is used up: that of a large model is as large as the model.
+    Args:
+        activations: by input; the dict is emptied, as it may be as large as the model.
+        advance: called after each group of layers, to report progress.
     """
     groups: dict[str, list[Linear]] = {}
     for linear in file.linears():
         groups.setdefault(linear.x, []).append(linear)
     makers = {x: _foldable(file, x, groups) for x in groups}
     scaled_outputs: dict[str, FloatArray] = {}
-    chosen: dict[str, Quantized] = {}
+    chosen: dict[str, QuantizedLayers] = {}
     for x, group in groups.items():
-        chosen[x] = quantize(activations.pop(x), [file.array(one.weight) for one in group])
+        chosen[x] = quantize(activations.pop(x), [file.array(linear.weight) for linear in group])
         if (maker := makers[x]) is not None:
-            scaled_outputs[maker] = np.float32(1) / chosen[x].smooth
+            scaled_outputs[maker] = np.float32(1) / chosen[x].divisors
         advance()
     with DataFile(path.with_name(path.name + ".data")) as data:
         rewrite = _Rewrite(data)
@@ -68,7 +72,7 @@ def write_int8(
 
 
 def _foldable(file: OnnxFile, x: str, groups: dict[str, list[Linear]]) -> str | None:
-    """The output of the linear layer that can divide channel by channel in place of `x`."""
+    """Name the output of the linear layer into which the smoothing of `x` can be folded, if any."""
     outputs = {linear.output for group in groups.values() for linear in group}
     name = file.through(x, ("Reshape", "Gather"))
     maker = file.maker(name)
@@ -83,24 +87,31 @@ def _foldable(file: OnnxFile, x: str, groups: dict[str, list[Linear]]) -> str | 
     return name if name in outputs else None
 
 
+def _smoothed(
+    rewrite: _Rewrite, x: str, chosen: QuantizedLayers, folded: bool
+) -> tuple[list[Any], str]:
+    """Return the nodes that smooth an input, and the name of the smoothed value."""
+    if folded:
+        return [], x
+    value = f"{x}.smoothed"
+    factors = rewrite.weight(f"{x}.smooth", (1 / chosen.divisors).astype(np.float32))
+    return [helper.make_node("Mul", [x, factors], [value], name=value)], value
+
+
 def _replace(
     rewrite: _Rewrite,
     file: OnnxFile,
     group: list[Linear],
-    chosen: Quantized,
+    chosen: QuantizedLayers,
     folded: bool,
     scaled_outputs: dict[str, FloatArray],
 ) -> None:
-    """Quantise the group's input once, then one integer product a layer."""
+    """Quantise the input of a group once, and make one integer product per layer."""
     x = group[0].x
     scale = rewrite.scalar(f"{x}.scale", chosen.scale)
     zero = rewrite.scalar(f"{x}.zero", chosen.zero)
-    before, value = [], x
-    if not folded:
-        value = f"{x}.smoothed"
-        factors = rewrite.weight(f"{x}.smooth", (1 / chosen.smooth).astype(np.float32))
-        before.append(helper.make_node("Mul", [x, factors], [value], name=value))
     integers = f"{x}.integers"
+    before, value = _smoothed(rewrite, x, chosen, folded)
     before.append(
         helper.make_node("QuantizeLinear", [value, scale, zero], [integers], name=integers)
     )
@@ -108,8 +119,12 @@ def _replace(
         factor = scaled_outputs.get(linear.output, np.float32(1))
         name = linear.weight
         inputs = [
-            *(integers, rewrite.weight(f"{name}.int8", chosen.weights[index]), scale),
-            *(rewrite.weight(f"{name}.scale", chosen.scales[index] * factor), zero, ""),
+            integers,
+            rewrite.weight(f"{name}.int8", chosen.weights[index]),
+            scale,
+            rewrite.weight(f"{name}.scale", chosen.scales[index] * factor),
+            zero,
+            "",
         ]
         rewrite.dropped.add(name)
         if linear.bias is not None:

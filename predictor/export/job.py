@@ -1,4 +1,4 @@
-"""`predictor export`: a source to a published version, with what was found and what was proven.
+"""`predictor export`: a source to a published version, with what it came from and what was proven.
 
 float32 first, against the original model (torch), vectors made elsewhere (a file), or itself; then
 the variants against float32. Nothing is published unless all of it is within tolerance.
@@ -6,35 +6,33 @@ the variants against float32. Nothing is published unless all of it is within to
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
 
-from predictor.engine.bundle import (
-    CANONICAL,
-    FP32,
-    TOKENIZER,
-    UNREADABLE,
-    Bundle,
-    VariantName,
-    vectors_key,
-)
+from predictor.bundle import corpus
+from predictor.bundle.canonical import CANONICAL_TEXTS
+from predictor.bundle.canonical_vectors import write_canonical
+from predictor.bundle.folder_keys import not_exported
+from predictor.bundle.manifest import FP32, Bundle, VariantName
+from predictor.bundle.publish import next_version, publish, staging_folder
+from predictor.bundle.signature import Sign
+from predictor.bundle.source import ModelSource, read_source
+from predictor.bundle.tensor_names import check_types, tensor_heads
+from predictor.engine.canonical_check import check_bundle
 from predictor.engine.engine import OnnxEngine
-from predictor.engine.pooling import finish
-from predictor.engine.proving import alone, alone_and_batched
-from predictor.engine.tokenizer import Tokenizer
-from predictor.errors import BadModel, BadSetting
-from predictor.export import convert, corpus, with_torch
+from predictor.engine.reference_runs import run_unbatched
+from predictor.errors import BadModel, BadSetting, EngineError, EngineOutOfMemory, NoMemory
+from predictor.export import with_torch
 from predictor.export.acquire import Acquired
-from predictor.export.canonical import CANONICAL_TEXTS
-from predictor.export.proof import FP32_LIMITS, Reference, prove
-from predictor.export.publish import aside, next_version, publish
-from predictor.export.source import Source, read_source
-from predictor.export.variants import Bench, add_variant, check_variants
+from predictor.export.convertible import CONVERTIBLE, can_convert, why_not_converted
+from predictor.export.draft import digest_of
+from predictor.export.float32 import prove_float32, run_float32, write_float32
+from predictor.export.proof import ProofReference
+from predictor.export.reference_file import read_reference
+from predictor.export.variants import VariantContext, add_variant, check_variants
 from predictor.progress import Progress
 from predictor.types import FloatRows, Pooling
 
@@ -45,74 +43,115 @@ LICENCE = re.compile(r"^license:\s*(.+?)\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What the user asked for.
-
-    reference: an .npz with `texts` and `vectors`; with_torch: compare with the original model if
-    torch is installed; matryoshka: dimensions to allow, if config.json names none.
-    """
+class ExportOptions:
+    """What the user asked for."""
 
     variants: tuple[VariantName, ...] = (FP32,)
+
     version: int | None = None
+    """The next free one if None."""
+
     reference: Path | None = None
+    """An .npz with `texts` and `vectors` to compare float32 with."""
+
     with_torch: bool = True
+    """Whether to compare with the original model if torch is installed."""
+
     pooling: Pooling | None = None
+    """Instead of what the model says."""
+
     matryoshka: tuple[int, ...] = ()
+    """Dimensions that requests may cut to, instead of those that config.json names."""
+
     threads: int = 1
+
+    sign: Sign | None = None
+    """Gives the signature of the manifest; None: the bundle is not signed."""
 
 
 @dataclass(frozen=True)
 class Exported:
+    """A bundle that was published."""
+
     version: Path
+    """Its folder."""
+
     bundle: Bundle
 
 
-def export(acquired: Acquired, model: Path, wishes: Wishes, progress: Progress) -> Exported:
-    """Export into `<model>/<version>`.
+def export(acquired: Acquired, model: Path, options: ExportOptions, progress: Progress) -> Exported:
+    """Export into `<model>/<version>`; what is published is what a server takes.
 
     Raises:
         BadModel: the source cannot be built or is out of tolerance, or the disk cannot be written.
-        BadSetting: the version exists, or a wish does not fit the model.
+        BadSetting: the version exists, or an option does not fit the model.
     """
-    number = wishes.version or next_version(model)
+    try:
+        return _export(acquired, model, options, progress)
+    except EngineOutOfMemory as error:
+        raise NoMemory(f"{acquired.name}: not enough memory to run it") from error
+    except EngineError as error:
+        why = " ".join(str(error.__cause__ or error).split())[:300]
+        raise BadModel(f"{acquired.name}: its graph cannot be run: {why}") from error
+
+
+def _export(
+    acquired: Acquired, model: Path, options: ExportOptions, progress: Progress
+) -> Exported:
+    number = options.version or next_version(model)
     version = model / str(number)
     if os.path.exists(version):
         raise BadSetting(f"--version {number}: {version} exists; versions are never replaced")
-    source = read_source(acquired.folder, wishes.pooling)
-    check_variants(source, wishes.variants)
-    if wishes.matryoshka:
-        source = replace(source, matryoshka=tuple(sorted(set(wishes.matryoshka))))
-    with aside(model, model, "give another -o") as folder:
+    source = read_source(acquired.folder, options.pooling)
+    check_variants(source, options.variants)
+    if options.matryoshka:
+        source = replace(source, matryoshka=tuple(sorted(set(options.matryoshka))))
+    with staging_folder(model, model, "give another -o") as folder:
         with progress.step("building the float32 graph"):
-            bundle = _float32(source, folder)
-        longest = max(wishes.matryoshka, default=0)
-        if longest > bundle.dimensions:
-            raise BadSetting(
-                f"--matryoshka {longest}: the model has {bundle.dimensions} dimensions"
-            )
-        bundle = msgspec.structs.replace(
-            bundle,
-            source=acquired.name,
-            source_revision=acquired.revision,
-            licence=_licence(source.folder),
-        )
-        bundle, bench = _prove_float32(bundle, source, folder, wishes, progress)
-        for name in wishes.variants:
+            bundle = _write_float32(source, folder)
+        _check_matryoshka(options, bundle)
+        bundle = _with_origin(bundle, acquired, source)
+        bundle, context = _prove_float32(bundle, source, folder, options, progress)
+        for name in options.variants:
             if name != FP32:
-                bundle = add_variant(bundle, name, bench)
-        with progress.step("canonical vectors", len(bundle.variants)) as advance:
-            _write_canonical(bundle, bench, advance)
-        return Exported(version, publish(bundle, folder, version))
+                bundle = add_variant(bundle, name, context)
+        _write_canonical(bundle, context)
+        with progress.step("loading it as a server does"):
+            check = partial(check_bundle, threads=options.threads)
+            bundle = publish(bundle, folder, version, options.sign, check)
+        return Exported(version, bundle)
 
 
-def _float32(source: Source, folder: Path) -> Bundle:
+def _write_float32(source: ModelSource, folder: Path) -> Bundle:
     weights = source.weights
     if not weights:
         raise BadModel(f"{source.transformer}: has no weights (model.safetensors)")
-    digest = convert.digest_of(source, weights)
-    if convert.can_convert(source):
-        return convert.write_fp32(source, digest, folder)
+    check_types(tensor_heads(weights), source.transformer)
+    digest = digest_of(source, weights)
+    if can_convert(source):
+        return write_float32(source, digest, folder)
+    why_not = not_exported(source.family, source.config)
+    if why_not is not None:
+        raise BadModel(f"{source.folder}: it cannot be exported: {why_not}")
+    if with_torch.missing() and source.family in CONVERTIBLE:
+        raise BadModel(f"{source.folder}: it cannot be exported: {why_not_converted(source)}")
     return with_torch.write_padded(source, digest, folder)
+
+
+def _check_matryoshka(options: ExportOptions, bundle: Bundle) -> None:
+    longest = max(options.matryoshka, default=0)
+    if longest > bundle.dimensions:
+        raise BadSetting(f"--matryoshka {longest}: the model has {bundle.dimensions} dimensions")
+
+
+def _with_origin(bundle: Bundle, acquired: Acquired, source: ModelSource) -> Bundle:
+    """The bundle with where it came from, and its licence."""
+    return msgspec.structs.replace(
+        bundle,
+        source=acquired.name,
+        source_revision=acquired.revision,
+        licence=_licence(source.folder),
+    )
 
 
 def _licence(folder: Path) -> str | None:
@@ -121,47 +160,48 @@ def _licence(folder: Path) -> str | None:
         text = (folder / "README.md").read_text(encoding="utf-8")[:10_000]
     except (OSError, UnicodeError):
         return None
-    found = LICENCE.search(text) if text.startswith("---") else None
-    return found.group(1) if found else None
+    match = LICENCE.search(text) if text.startswith("---") else None
+    return match.group(1) if match else None
 
 
 def _prove_float32(
-    bundle: Bundle, source: Source, folder: Path, wishes: Wishes, progress: Progress
-) -> tuple[Bundle, Bench]:
-    tokenizer = Tokenizer(folder / TOKENIZER, bundle.max_length, lower_case=bundle.lower_case)
-    texts, given = _reference_file(wishes.reference)
-    if given is None:
-        texts = corpus.verification()[: _how_many(source)]
-    rows = tokenizer.encode(texts).ids
-    engine = OnnxEngine(folder, bundle, threads=wishes.threads)
+    bundle: Bundle, source: ModelSource, folder: Path, options: ExportOptions, progress: Progress
+) -> tuple[Bundle, VariantContext]:
+    kind: ProofReference = "file"
+    expected: FloatRows | None
+    if options.reference is not None:
+        reference = read_reference(options.reference)
+        texts, expected = reference.texts, reference.vectors
+    else:
+        texts = corpus.verification()[: _text_count(source)]
     with progress.step(f"fp32: running {len(texts)} texts alone and in batches"):
-        by_itself, batched = alone_and_batched(engine, rows)
-    kind: Reference = "file"
-    expected = given
-    if given is None:
-        kind, expected = _original(source, texts, wishes, progress)
-    proof = prove(
-        by_itself,
-        batched,
-        batched if expected is None else expected,
-        reference=kind,
-        limits=FP32_LIMITS,
-        tolerance=convert.TOLERANCE,
+        run = run_float32(bundle, folder, texts, options.threads)
+    if options.reference is None:
+        kind, expected = _original_vectors(source, texts, options, progress)
+    bundle = prove_float32(bundle, run, kind, expected)
+    context = VariantContext(
+        source=source,
+        folder=folder,
+        tokenizer=run.tokenizer,
+        rows=run.rows,
+        expected=run.unbatched,
+        threads=options.threads,
+        progress=progress,
     )
-    bench = Bench(source, folder, tokenizer, rows, by_itself, wishes.threads, progress)
-    return convert.with_proof(bundle, proof), bench
+    return bundle, context
 
 
-def _how_many(source: Source) -> int:
+def _text_count(source: ModelSource) -> int:
+    """How many of the verification texts a model of this size is proven on, at most."""
     weights = sum(path.stat().st_size for path in source.weights) / 4
     return max(FEWEST_TEXTS, int(PROVING_WEIGHTS / weights))
 
 
-def _original(
-    source: Source, texts: list[str], wishes: Wishes, progress: Progress
-) -> tuple[Reference, FloatRows | None]:
-    """The original model's vectors, where torch is there and they are wanted."""
-    if not wishes.with_torch or with_torch.missing():
+def _original_vectors(
+    source: ModelSource, texts: list[str], options: ExportOptions, progress: Progress
+) -> tuple[ProofReference, FloatRows | None]:
+    """The original model's vectors, if torch is installed and they are wanted."""
+    if not options.with_torch or with_torch.missing():
         return "self", None
     with progress.step("loading the original model"):
         model = with_torch.load_original(source)
@@ -169,37 +209,19 @@ def _original(
         return "torch", with_torch.original_vectors(model, texts, advance)
 
 
-def _reference_file(path: Path | None) -> tuple[list[str], FloatRows | None]:
-    """Texts and vectors, scaled to length 1, of `--reference`."""
-    if path is None:
-        return [], None
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-            texts = [str(text) for text in data["texts"]]
-            vectors = data["vectors"].astype(np.float32)
-    except UNREADABLE as error:
-        raise BadModel(
-            f"--reference {path}: cannot be read as .npz with `texts` and `vectors`: {error}"
-        ) from error
-    if vectors.ndim != 2 or len(texts) != len(vectors) or not texts:
-        raise BadModel(
-            f"--reference {path}: {len(texts)} texts, vectors of shape {list(vectors.shape)}"
-        )
-    return texts, finish(vectors, None, True)
-
-
-def _write_canonical(bundle: Bundle, bench: Bench, advance: Callable[[], object]) -> None:
-    """The canonical texts, and each variant's vectors of them.
+def _write_canonical(bundle: Bundle, context: VariantContext) -> None:
+    """Write each variant's canonical vectors.
 
     A variant that needs a GPU has to come near what float32 gives.
     """
-    rows = bench.tokenizer.encode(CANONICAL_TEXTS).ids
-    arrays: dict[str, Any] = {"texts": np.array(CANONICAL_TEXTS)}
-    for name, variant in bundle.variants.items():
-        if variant.device == "cuda":
-            arrays[vectors_key(name)] = arrays[vectors_key(FP32)]
-        else:
-            engine = OnnxEngine(bench.folder, bundle, threads=bench.threads, variant=name)
-            arrays[vectors_key(name)] = alone(engine, rows)
-        advance()
-    np.savez(bench.folder / CANONICAL, **arrays)
+    rows = context.tokenizer.encode(CANONICAL_TEXTS).ids
+    vectors: dict[VariantName, FloatRows] = {}
+    with context.progress.step("canonical vectors", len(bundle.variants)) as advance:
+        for name, variant in bundle.variants.items():
+            if variant.device == "cuda":
+                vectors[name] = vectors[FP32]
+            else:
+                engine = OnnxEngine(context.folder, bundle, threads=context.threads, variant=name)
+                vectors[name] = run_unbatched(engine, rows)
+            advance()
+    write_canonical(context.folder, vectors)

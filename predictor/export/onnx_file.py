@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from predictor.engine.anatomy import HEAD_PREFIX
+from predictor.bundle.graph_info import HEAD_PREFIX, read_graph
 from predictor.export.weights import FloatArray
 
 
@@ -33,7 +33,7 @@ class OnnxFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.model = onnx.load(str(path), load_external_data=False)
+        self.model = read_graph(path)
         self._tensors = {tensor.name: tensor for tensor in self.model.graph.initializer}
         self._maker = {name: node for node in self.nodes for name in node.output}
 

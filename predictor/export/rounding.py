@@ -25,12 +25,13 @@ DAMPING = 0.01
 
 def steps_of(weight: FloatArray) -> FloatArray:
     """The size of a step of each column `[out]` of `[in, out]`."""
-    even, odd = weight[0::2], weight[1::2]
+    even = weight[0::2]
+    odd = weight[1::2]
     if len(odd) < len(even):
         odd = np.concatenate([odd, np.zeros_like(weight[:1])])
-    above = np.maximum(even, 0) + np.maximum(odd, 0)
-    below = np.maximum(-even, 0) + np.maximum(-odd, 0)
-    pairs = np.maximum(above.max(axis=0), below.max(axis=0)) / LARGEST_PAIR
+    positive = np.maximum(even, 0) + np.maximum(odd, 0)
+    negative = np.maximum(-even, 0) + np.maximum(-odd, 0)
+    pairs = np.maximum(positive.max(axis=0), negative.max(axis=0)) / LARGEST_PAIR
     steps = np.maximum(np.abs(weight).max(axis=0) / LARGEST, pairs)
     return np.asarray(np.maximum(steps, 1e-12), dtype=np.float32)
 

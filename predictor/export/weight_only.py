@@ -65,8 +65,9 @@ def _product(file: OnnxFile, linear: Linear, weight: Callable[[str, Any], str]) 
         linear.x,
         weight(f"{linear.weight}.blocks", integers),
         weight(f"{linear.weight}.scales", scales.reshape(-1)),
-        *(("", "", linear.bias) if linear.bias else ()),
     ]
+    if linear.bias:
+        inputs += ["", "", linear.bias]
     return helper.make_node(
         "MatMulNBits",
         inputs,

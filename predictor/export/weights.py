@@ -4,40 +4,20 @@ Tensors are read one by one and checked against the shape that the architecture 
 truncated or foreign file is a sentence, not a stack trace deep in the graph.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
+from predictor.bundle.weight_files import PICKLE
 from predictor.errors import BadModel
+from predictor.export.pickle_file import load_pickle
+from predictor.wall import load_error
 
 FloatArray = npt.NDArray[np.float32]
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-PICKLE = "pytorch_model.bin"
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files that hold a folder's weights; empty if there are none that can be read.
-
-    Raises:
-        BadModel: the index of a sharded checkpoint is damaged.
-    """
-    if (folder / SINGLE).is_file():
-        return [folder / SINGLE]
-    index = folder / INDEX
-    if index.is_file():
-        try:
-            names = set(json.loads(index.read_bytes())["weight_map"].values())
-            return [folder / Path(name).name for name in sorted(names)]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadModel(f"{index}: not an index of shards: {error!r}") from error
-    pickle = folder / PICKLE
-    return [pickle] if pickle.is_file() else []
 
 
 class Weights:
@@ -52,12 +32,12 @@ class Weights:
         Raises:
             BadModel: a file is missing, truncated, or not of a kind that is read.
         """
-        self._where = str(files[0].parent if len(files) > 1 else files[0])
+        self._shown_path = str(files[0].parent if len(files) > 1 else files[0])
         self._readers: dict[str, Callable[[], Any]] = {}
         for path in files:
             self._readers |= _open_pickle(path) if path.name == PICKLE else _open(path)
-        found = [name for name in self._readers if name == probe or name.endswith(f".{probe}")]
-        self._prefix = min(found, key=len).removesuffix(probe) if found else ""
+        probes = [name for name in self._readers if name == probe or name.endswith(f".{probe}")]
+        self._prefix = min(probes, key=len).removesuffix(probe) if probes else ""
 
     def has(self, name: str) -> bool:
         return self._prefix + name in self._readers
@@ -77,18 +57,19 @@ class Weights:
         """
         full = self._prefix + name
         if full not in self._readers:
-            raise BadModel(f"{self._where}: has no tensor {full!r}")
+            raise BadModel(f"{self._shown_path}: has no tensor {full!r}")
         try:
             array = self._readers[full]()
-        except (OSError, SafetensorError, TypeError, ValueError) as error:
-            raise BadModel(f"{self._where}: tensor {full!r} cannot be read: {error}") from error
+        except BaseException as error:
+            what = f"{self._shown_path}: tensor {full!r} cannot be read"
+            raise load_error(what, error) from error
         fits = len(array.shape) == len(shape) and all(
-            want in (None, got) for want, got in zip(shape, array.shape, strict=True)
+            expected in (None, size) for expected, size in zip(shape, array.shape, strict=True)
         )
         if not fits:
             raise BadModel(
-                f"{self._where}: tensor {full!r} has shape {list(array.shape)}, config.json says "
-                f"{[want if want is not None else 'any' for want in shape]}"
+                f"{self._shown_path}: tensor {full!r} has shape {list(array.shape)}, config.json "
+                f"says {[expected if expected is not None else 'any' for expected in shape]}"
             )
         return np.asarray(array, dtype=np.float32)
 
@@ -97,13 +78,11 @@ def _open(path: Path) -> dict[str, Callable[[], Any]]:
     try:
         file: Any = safe_open(str(path), framework="numpy")
         names = list(file.keys())
-    except (OSError, SafetensorError, ValueError) as error:
-        raise BadModel(f"{path}: not a readable safetensors file: {error}") from error
+    except BaseException as error:
+        raise load_error(f"{path}: not a readable safetensors file", error) from error
     return {name: lambda name=name: file.get_tensor(name) for name in names}  # type: ignore[misc]
 
 
 def _open_pickle(path: Path) -> dict[str, Callable[[], Any]]:
-    from predictor.export import with_torch
-
-    tensors = with_torch.load_pickle(path)
+    tensors = load_pickle(path)
     return {name: lambda array=array: array for name, array in tensors.items()}  # type: ignore[misc]

@@ -1,35 +1,32 @@
-"""All that needs torch: the original model's vectors, pickled weights, other families' export.
+"""The original model through torch: its vectors, and the export of families without a builder.
 
-torch, transformers and sentence-transformers are imported here and nowhere else, inside functions:
-nothing that serves ever loads them, and an export works without them.
+torch, transformers and sentence-transformers are imported here and in `pickle_file.py`, inside
+functions: nothing that serves ever loads them, and an export works without them.
 """
 
 import importlib
 import importlib.util
 import logging
-import pickle
-import shutil
 import warnings
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from predictor.engine.bundle import FP32, TOKENIZER, Bundle
+from predictor.bundle.manifest import FP32, TOKENIZER, Bundle
+from predictor.bundle.modules import POOLINGS
+from predictor.bundle.source import ModelSource
 from predictor.engine.engine import KNOWN_INPUTS as PADDED_INPUTS
+from predictor.engine.made_tokenizer import tokenizer_bytes
 from predictor.errors import BadModel
-from predictor.export import convert
-from predictor.export.modules import POOLINGS
-from predictor.export.source import Source
+from predictor.export.draft import GRAPH, draft_of, unproven
+from predictor.extras import install
 from predictor.types import FloatRows
 
 logger = logging.getLogger(__name__)
 
 NEEDED = ("torch", "transformers", "sentence_transformers")
-NO_CHECKPOINT = (RuntimeError, ValueError, AttributeError, EOFError, pickle.UnpicklingError)
-INSTALL = "pip install 'predictor[torch]'"
 
 
 def missing() -> list[str]:
@@ -37,29 +34,7 @@ def missing() -> list[str]:
     return [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 
-def load_pickle(path: Path) -> dict[str, Any]:
-    """The tensors of a `.bin` checkpoint, with `weights_only`: no code of the file is run.
-
-    Raises:
-        BadModel: torch is not installed, or the file is not a plain checkpoint.
-    """
-    if importlib.util.find_spec("torch") is None:
-        raise BadModel(
-            f"{path}: a pickle, which is read through torch only; {INSTALL}, or save the model as "
-            "safetensors"
-        )
-    torch = importlib.import_module("torch")
-    try:
-        # Checkpoints from before torch 1.6 are no zip, and cannot be mapped.
-        mapped = zipfile.is_zipfile(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-        return {str(name): tensor.float().numpy() for name, tensor in tensors.items()}
-    except (OSError, *NO_CHECKPOINT) as error:
-        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadModel(f"{path}: not a plain checkpoint: {why}") from error
-
-
-def load_original(source: Source, **model_options: str) -> Any:
+def load_original(source: ModelSource, **model_options: str) -> Any:
     """The original model in float32 on the CPU, as sentence-transformers loads it.
 
     Raises:
@@ -105,7 +80,7 @@ def original_vectors(model: Any, texts: Sequence[str], advance: Callable[[], obj
     return np.stack(vectors)
 
 
-def write_padded(source: Source, digest: str, folder: Path) -> Bundle:
+def write_padded(source: ModelSource, digest: str, folder: Path) -> Bundle:
     """A family without a builder: torch's own export, padded inputs, pooling in the graph.
 
     Raises:
@@ -114,26 +89,29 @@ def write_padded(source: Source, digest: str, folder: Path) -> Bundle:
     if missing():
         raise BadModel(
             f"{source.folder}: family {source.family!r} has no builder, and exporting it needs "
-            f"{', '.join(missing())}: {INSTALL}"
+            f"{', '.join(missing())}: {install('torch')}"
         )
     logger.warning(
         "family %r has no builder: exported through torch with padded inputs, served slower",
         source.family,
     )
     model = load_original(source, attn_implementation="eager")
-    old = "get_sentence_embedding_dimension"  # before sentence-transformers 6
-    dimensions = int(getattr(model, "get_embedding_dimension", getattr(model, old))())
     if source.normalize and type(model[-1]).__name__ == "Normalize":
         del model[-1]
-    names = [name for name in PADDED_INPUTS if name in model.tokenizer.model_input_names]
     try:
+        name = "get_embedding_dimension"
+        if not hasattr(model, name):
+            name = "get_sentence_embedding_dimension"  # before sentence-transformers 6
+        dimensions = int(getattr(model, name)())
+        names = [name for name in PADDED_INPUTS if name in model.tokenizer.model_input_names]
         _export(model, names, folder)
     except Exception as error:  # whatever torch raises for a graph that it cannot trace
         why = " ".join(str(error).split())[:300]
         raise BadModel(f"{source.folder}: torch cannot export it: {why}") from error
-    shutil.copyfile(source.tokenizer, folder / TOKENIZER)
-    variants = {FP32: convert.unproven(convert.GRAPH)}
-    return convert.draft_of(source, digest, dimensions, inputs="padded", variants=variants)
+    content = tokenizer_bytes(source.tokenizer, source.made_tokenizer)
+    (folder / TOKENIZER).write_bytes(content)
+    variants = {FP32: unproven(GRAPH)}
+    return draft_of(source, digest, dimensions, inputs="padded", variants=variants)
 
 
 def _export(model: Any, names: list[str], folder: Path) -> None:
@@ -165,6 +143,11 @@ def _export(model: Any, names: list[str], folder: Path) -> None:
             opset_version=17,
             dynamo=False,
         )
+    _save_with_data_file(raw, folder)
+
+
+def _save_with_data_file(raw: Path, folder: Path) -> None:
+    """Save torch's graph as `GRAPH` with its weights beside it, and nothing else in the folder."""
     onnx = importlib.import_module("onnx")
     graph = onnx.load(str(raw))
     for leftover in set(folder.iterdir()):
@@ -172,8 +155,8 @@ def _export(model: Any, names: list[str], folder: Path) -> None:
     # Beside the graph: a protobuf ends at 2 GB.
     onnx.save(
         graph,
-        str(folder / convert.GRAPH),
+        str(folder / GRAPH),
         save_as_external_data=True,
         all_tensors_to_one_file=True,
-        location=f"{convert.GRAPH}.data",
+        location=f"{GRAPH}.data",
     )

@@ -1,4 +1,4 @@
-"""The wire formats: each module decodes a body to an `EmbedRequest` and encodes an `EmbedResult`.
+"""The wire formats: a codec for each protocol, and a form for each task that it speaks.
 
 Pure functions on bytes. They know no HTTP library, no model and no clock.
 """

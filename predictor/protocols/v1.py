@@ -1,45 +1,57 @@
 """KServe's V1: `{"instances": [...]}` in, `{"predictions": [[...], ...]}` out."""
 
+from typing import ClassVar
+
 import msgspec
 
-from predictor.protocols.wire import Decoded, Encoded, as_inputs, decode_json, encode_json
-from predictor.types import EmbedRequest, EmbedResult
+from predictor.errors import PredictorError
+from predictor.protocols.codec import Encoded, Headers, RestCodec
+from predictor.protocols.vector_fields import EmbedFields
+from predictor.protocols.wire import as_inputs, decode_json, encode_json, json_array
+from predictor.tasks.embed import EmbedRequest, EmbedResult
 
 
-class Parameters(msgspec.Struct):
+class V1Parameters(EmbedFields, kw_only=True):
     """The same parameters as V2's."""
-
-    dimensions: int | None = None
-    normalize: bool | None = None
-    truncate: bool | None = None
-    prompt_name: str | None = None
 
 
 class PredictRequest(msgspec.Struct):
+    """The body of `POST /v1/models/{model}:predict`: texts or token lists."""
+
     instances: list[str | int | list[int]]
-    parameters: Parameters = msgspec.field(default_factory=Parameters)
+    parameters: V1Parameters | None = None
 
 
-def decode_request(body: bytes) -> Decoded[None]:
-    """Raise InvalidInput (or a subclass) for anything but texts or token lists."""
-    wire = decode_json(body, PredictRequest)
-    parameters = wire.parameters
-    request = EmbedRequest(
-        inputs=as_inputs(wire.instances, "instances"),
-        protocol="v1",
-        dimensions=parameters.dimensions,
-        normalize=parameters.normalize,
-        truncate=parameters.truncate,
-        prompt_name=parameters.prompt_name,
-    )
-    return Decoded(request, None)
+_NO_PARAMETERS = V1Parameters()
 
 
-def encode_response(options: None, result: EmbedResult) -> Encoded:
-    del options
-    body = {"predictions": result.vectors, "model_version": result.version}
-    return Encoded(encode_json(body))
+class V1Embed:
+    """`/v1/models/{model}:predict`."""
+
+    task: ClassVar[str] = "embed"
+
+    def decode(self, body: bytes, headers: Headers) -> tuple[EmbedRequest, None]:
+        """See `Form.decode`."""
+        del headers
+        wire = decode_json(body, PredictRequest)
+        parameters = wire.parameters or _NO_PARAMETERS
+        inputs = as_inputs(wire.instances, "instances")
+        request = EmbedRequest(inputs=inputs, **parameters.options())
+        return request, None
+
+    def encode(self, options: None, result: EmbedResult, request_id: str) -> Encoded[bytes]:
+        """See `Form.encode`."""
+        del options, request_id
+        body = {"predictions": json_array(result.vectors), "model_version": result.version}
+        return Encoded(encode_json(body))
 
 
-def encode_error(message: str) -> bytes:
-    return encode_json({"error": message})
+class V1Codec(RestCodec):
+    """KServe's V1 routes."""
+
+    name = "v1"
+
+    def encode_error(self, error: PredictorError, request_id: str) -> bytes:
+        """KServe's error object."""
+        del request_id
+        return encode_json({"error": str(error)})

@@ -1,6 +1,6 @@
-"""What lies in a model directory: models, their numbered versions, and what is wrong from outside.
+"""What a model directory holds: models, their numbered versions, and problems seen from outside.
 
-Nothing is opened here that could be large: a look must be cheap enough to be taken every second.
+No large file is opened here: a scan must be cheap enough to be made every second.
 """
 
 import re
@@ -11,45 +11,44 @@ from pathlib import Path
 
 import msgspec
 
-from predictor.engine.bundle import MANIFEST, is_bundle
+from predictor.bundle.manifest import MANIFEST
+from predictor.bundle.version_folder import VERSION_NUMBER, is_version_folder
 from predictor.errors import BadModel
-from predictor.export.publish import VERSION
-from predictor.export.source import is_source
 
 # A name that can stand in a URL, in `name:version` and in a log line.
+# Names of folders.
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-# What a volume or a tool leaves in a directory without meaning a model by it.
+# Folders that volumes and tools leave in a directory, which are no models.
 NOT_MODELS = ("lost+found", "__pycache__")
-# Depth and number of files of a version that are looked at; more is no model.
-MAX_DEPTH, MAX_FILES = 4, 10_000
+# Depth of the folders of a version that are scanned.
+MAX_DEPTH = 4
+# A folder with more files is not a version.
+MAX_FILES = 10_000
 
 # name, size, time of change and inode of every file
 Stamp = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclass(frozen=True)
-class Found:
-    """A version on disk.
-
-    stamp: changes whenever a file of it does.
-    problem: why it must not even be opened; empty: nothing is known against it.
-    dimensions: of its vectors, where a manifest says so.
-    """
+class VersionFolder:
+    """A version on disk."""
 
     path: Path
+    # Changes whenever a file of it does.
     stamp: Stamp = ()
+    # Why it must not be loaded; empty: no reason is known.
     problem: str = ""
+    # Of its vectors, where a manifest says so.
     dimensions: int | None = None
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One look: versions by model and number, and what cannot be a model or version at all.
+    """The result of one scan."""
 
-    strays: (model, entry) -> why; either may be a name that nobody can ask for.
-    """
-
-    models: dict[str, dict[int, Found]] = field(default_factory=dict)
+    # Versions by model and number.
+    models: dict[str, dict[int, VersionFolder]] = field(default_factory=dict)
+    # Why an entry is no model or version, by (model, entry); the names may be unusable in requests.
     strays: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
@@ -59,10 +58,12 @@ def find_version(path: Path) -> tuple[Path, str]:
     Raises:
         BadModel: it is neither.
     """
-    if is_version(path):
+    if is_version_folder(path):
         return path, str(_number_of(path))
     versions = [
-        child for child in path.iterdir() if VERSION.fullmatch(child.name) and is_version(child)
+        child
+        for child in path.iterdir()
+        if VERSION_NUMBER.fullmatch(child.name) and is_version_folder(child)
     ]
     if not versions:
         raise BadModel(
@@ -73,17 +74,13 @@ def find_version(path: Path) -> tuple[Path, str]:
     return newest, newest.name
 
 
-def is_version(path: Path) -> bool:
-    return is_bundle(path) or is_source(path)
-
-
 def _number_of(path: Path) -> int:
     """The version of a folder that is one itself."""
-    return int(path.name) if VERSION.fullmatch(path.name) else 1
+    return int(path.name) if VERSION_NUMBER.fullmatch(path.name) else 1
 
 
 def scan(root: Path, model_name: str) -> Layout:
-    """Look at a directory: a version, a model (numbered folders) or a repository (of models).
+    """Scan a directory: a version, a model (numbered folders) or a repository (of models).
 
     Args:
         model_name: the name of the one model, where the directory is no repository.
@@ -92,13 +89,13 @@ def scan(root: Path, model_name: str) -> Layout:
         OSError: the directory cannot be listed.
     """
     layout = Layout()
-    if is_version(root):
-        # Whoever names one folder means its files, wherever they are linked to.
+    if is_version_folder(root):
+        # A single folder that is configured may link to files anywhere.
         layout.models[model_name] = {_number_of(root): _look(root, None)}
         return layout
     folders = list(_folders(root))
     inside = root.resolve()
-    if any(VERSION.fullmatch(folder.name) for folder in folders):
+    if any(VERSION_NUMBER.fullmatch(folder.name) for folder in folders):
         _add_model(layout, model_name, folders, inside)
         return layout
     for folder in folders:
@@ -116,7 +113,7 @@ def _add_child(layout: Layout, folder: Path, inside: Path) -> None:
         layout.strays[name, ""] = "a link that leads out of the repository"
     else:
         try:
-            children = None if is_version(folder) else list(_folders(folder))
+            children = None if is_version_folder(folder) else list(_folders(folder))
         except OSError as error:
             layout.strays[name, ""] = f"cannot be listed: {error.strerror or error}"
             return
@@ -129,7 +126,7 @@ def _add_child(layout: Layout, folder: Path, inside: Path) -> None:
 def _add_model(layout: Layout, name: str, folders: list[Path], inside: Path) -> None:
     versions = layout.models[name] = {}
     for folder in folders:
-        if VERSION.fullmatch(folder.name):
+        if VERSION_NUMBER.fullmatch(folder.name):
             versions[int(folder.name)] = _look(folder, inside)
         else:
             layout.strays[name, _shown(folder.name)] = (
@@ -152,17 +149,17 @@ def stamp_of(folder: Path) -> Stamp:
     return tuple(islice(_stamps(folder, folder, None, 0), MAX_FILES + 1))
 
 
-def _look(folder: Path, inside: Path | None) -> Found:
+def _look(folder: Path, inside: Path | None) -> VersionFolder:
     """A version's files from the outside; with `inside`, none may lead out of there."""
     try:
         stamp = tuple(islice(_stamps(folder, folder, inside, 0), MAX_FILES + 1))
     except BadModel as error:
-        return Found(folder, problem=str(error))
+        return VersionFolder(folder, problem=str(error))
     except OSError as error:
-        return Found(folder, problem=f"{folder}: cannot be read: {error.strerror or error}")
+        return VersionFolder(folder, problem=f"{folder}: cannot be read: {error.strerror or error}")
     if len(stamp) > MAX_FILES:
-        return Found(folder, problem=f"{folder}: more than {MAX_FILES} files are no model")
-    return Found(folder, stamp, dimensions=_dimensions(folder))
+        return VersionFolder(folder, problem=f"{folder}: more than {MAX_FILES} files are no model")
+    return VersionFolder(folder, stamp, dimensions=_dimensions(folder))
 
 
 def _stamps(

@@ -1,249 +1,200 @@
-"""From the state and what is seen to the next state, and what to do: a pure function.
+"""A pure function from the state and an observation to the next state and the intent.
 
-Rules that hold whatever is seen (tests/unit/rollout/test_decide.py):
+These rules hold for every observation (tests/unit/rollout/test_decide.py):
 
-* a weight rises only after a look that was Successful, or because a person said promote;
-* it rises to the next step's and never above 100;
-* what failed is rolled back and not tried again until the target changes or a person says retry;
-* what somebody else does to the InferenceService is accepted and never fought.
+* The weight rises only after a Successful analysis, or because of the command `promote`.
+* It rises to the weight of the next step and never above 100.
+* A canary that failed is rolled back and not tried again until the target changes or the command
+  `retry` is given.
+* A change of the InferenceService by another client is accepted and never reverted.
 """
 
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from predictor.rollout.intents import Intent, intent_of, wanted_pods
-from predictor.rollout.moves import abandon, fail, move, pause, to_step
-from predictor.rollout.seen import Seen, Service
+from predictor.rollout.admission import begin, block
+from predictor.rollout.commands import apply_command
+from predictor.rollout.external_changes import accept_external_changes
+from predictor.rollout.intents import Intent, intent_of
+from predictor.rollout.measurements import (
+    clamp_future_times,
+    record_measurements,
+    record_served_weight,
+    record_service,
+)
+from predictor.rollout.observation import Observation, Service
+from predictor.rollout.pods import owes_numbers, pods_for, with_numbers, without_numbers
 from predictor.rollout.spec import Spec, seconds
-from predictor.rollout.state import TERMINAL, Phase, State
-from predictor.rollout.weighing import observe, until_now, weigh
-
-ACTIVE: frozenset[Phase] = frozenset({"Preparing", "Progressing", "Paused", "Comparing"})
-# What has begun to end is brought to its end, whatever else is wrong.
-ENDING: frozenset[Phase] = frozenset({"Promoting", "RollingBack"})
+from predictor.rollout.state import ACTIVE, ENDING, TERMINAL, State
+from predictor.rollout.transitions import fail, pause, roll_back, start_step, transition
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """state: to be written first; intent: to be done then."""
+    """The decision after one observation."""
 
+    # The controller writes it first.
     state: State
+    # The controller carries it out after it has written the state.
     intent: Intent
 
 
-def decide(spec: Spec, state: State, seen: Seen, now: float) -> Decision:
-    """One step of one rollout.
+def decide(spec: Spec, state: State, observation: Observation, now: float) -> Decision:
+    """Decide one step of a rollout.
 
     Args:
         now: seconds since 1970.
     """
-    after = advance(spec, state, seen, now)
-    return Decision(after, intent_of(spec, after, seen, now))
+    after = advance(spec, state, observation, now)
+    after = record_served_weight(after, observation.service)
+    return Decision(after, intent_of(spec, after, observation, now))
 
 
 def is_due(spec: Spec, state: State, service: Service, now: float) -> bool:
-    """Whether the versions should be looked at: the canary answers, and it is time again."""
-    if state.phase not in ACTIVE or state.forced or state.target != spec.target.key:
+    """Whether an analysis is due: the canary gets its weight, and the interval has passed."""
+    is_another_target = state.target != spec.target.key
+    if state.phase not in ACTIVE or state.promote_requested or is_another_target:
         return False
     canary = service.canary
-    if canary is None or not canary.ready or state.arrived is None:
+    if canary is None or not canary.ready or state.weight_applied_at is None:
         return False
-    return now - state.looked >= seconds(spec.analysis.interval) or now < state.looked
+    last = state.last_analysis_time
+    return now - last >= seconds(spec.analysis.interval) or now < last
 
 
-def advance(spec: Spec, state: State, seen: Seen, now: float) -> State:
-    """The next state, at most one phase further."""
-    service = seen.service
-    state = until_now(state, now)
+def advance(spec: Spec, state: State, observation: Observation, now: float) -> State:
+    """Return the next state, at most one phase further."""
+    service = observation.service
+    state = clamp_future_times(state, now)
     is_busy = state.phase in ACTIVE or state.phase in ENDING
-    is_other = seen.rival and state.phase not in ENDING
-    if service is None or is_other or (seen.trouble and not is_busy):
-        return _blocked(spec, state, seen, now)
+    has_conflict = observation.conflicting_rollout and state.phase not in ENDING
+    is_unsupported = observation.unsupported_reason and not is_busy
+    if service is None or has_conflict or is_unsupported:
+        return block(spec, state, observation, now)
+    if is_busy:
+        state = with_numbers(spec, state, service)
     if state.target != spec.target.key:
         if state.phase in ACTIVE:
-            return abandon(state, now, "another target is wanted")
+            return roll_back(state, now, "TargetChanged", "the target was changed")
         if state.phase not in ENDING:
-            return _begin(spec, state, service, now)
-    acted = _act(spec, state, seen, now)
-    return acted if acted is not None else _go_on(spec, state, seen, service, now)
+            return begin(spec, state, service, now)
+    commanded = apply_command(spec, state, observation, now)
+    if commanded is not None:
+        return commanded
+    return _advance_phase(spec, state, observation, service, now)
 
 
-def _go_on(spec: Spec, state: State, seen: Seen, service: Service, now: float) -> State:
+def _advance_phase(
+    spec: Spec, state: State, observation: Observation, service: Service, now: float
+) -> State:
     if state.phase == "Promoting":
-        return _promoting(observe(state, service, now), service, now)
+        return _advance_promotion(record_service(state, service, now), service, now)
     if state.phase == "RollingBack":
-        return _rolling_back(observe(state, service, now), service, now)
+        return _advance_rollback(record_service(state, service, now), service, now)
+    if state.phase in TERMINAL and state.stable_pods and not owes_numbers(state, service):
+        return without_numbers(state)  # the autoscaler has its number back, too
     if state.phase not in ACTIVE:
         return state
-    moved = _moved_by_others(state, service, now)
-    return moved if moved is not state else _active(spec, state, seen, service, now)
+    changed = accept_external_changes(state, service, now)
+    if changed is not state:
+        return changed
+    return _advance_active(spec, state, observation, service, now)
 
 
-def _blocked(spec: Spec, state: State, seen: Seen, now: float) -> State:
-    if state.phase in TERMINAL:
-        return state
-    if seen.service is None:
-        why = seen.trouble or f"there is no InferenceService {spec.inference_service}"
-        if state.phase != "Pending":
-            return fail(state, now, why)
-    else:
-        why = f"rollout {seen.rival} has this service" if seen.rival else seen.trouble
-    return move(replace(state, target="", weight=0, arrived=None), now, "Pending", why)
-
-
-def _begin(spec: Spec, state: State, service: Service, now: float) -> State:
-    """A new target; the history stays."""
-    target, canary = spec.target, service.canary
-    fresh = State(
-        history=state.history,
-        target=target.key,
-        target_uri=target.storage_uri,
-        stable_uri=service.stable_uri,
-        stable_image=service.stable_image,
-        stable_name=service.stable_name,
-        canary=target.name,
-        since=now,
-        wrong_since=now,
-        doubt_since=now,
-    )
-    is_stable = service.stable_uri == target.storage_uri and canary is None
-    if is_stable and target.image in ("", service.stable_image):
-        return move(fresh, now, "Succeeded", f"{target.storage_uri} is stable")
-    waiting = State(history=state.history, since=now)
-    if canary is not None and (canary.name, canary.uri) != (target.name, target.storage_uri):
-        why = f"the service has a canary already: {canary.name} {canary.uri}"
-        return move(_like(state, waiting), now, "Pending", why)
-    if target.name == service.stable_name:
-        why = f"the stable predictor is called {target.name} already: the target needs another name"
-        return move(_like(state, waiting), now, "Pending", why)
-    # One that is there already, of this target, is taken over with the weight that it has.
-    weight = canary.weight if canary is not None else 0
-    why = f"{target.storage_uri} comes in as {target.name}"
-    return move(replace(fresh, weight=weight, before=weight), now, "Preparing", why)
-
-
-def _like(state: State, waiting: State) -> State:
-    """To say the same thing again is no news."""
-    return state if state.phase == "Pending" else waiting
-
-
-def _act(spec: Spec, state: State, seen: Seen, now: float) -> State | None:
-    """What a person asked for once; every word may come twice without harm."""
-    if seen.action == "retry" and state.phase == "Failed":
-        return State(history=state.history, since=now)
-    if state.phase not in ACTIVE:
-        return None
-    if seen.action == "abort":
-        return abandon(state, now, "a person said abort")
-    if seen.action == "promote" and not state.forced:
-        canary = seen.service.canary if seen.service else None
-        before = canary.weight if canary else 0
-        forced = replace(state, forced=True, step=spec.last, weight=100, before=before)
-        # A canary that is not there yet has not been removed by anybody.
-        phase: Phase = "Progressing" if canary else "Preparing"
-        unsent = replace(forced, arrived=None, unrouted_since=None)
-        return move(unsent, now, phase, "a person said promote")
-    if seen.action == "resume" and state.phase == "Paused":
-        calm = replace(state, wrong="", wrong_since=now, doubt_since=now, failures=0)
-        return move(replace(calm, answered=state.step), now, "Progressing", "a person said resume")
-    return None
-
-
-def _active(spec: Spec, state: State, seen: Seen, service: Service, now: float) -> State:
-    state = observe(state, service, now)
-    if (late := _late(spec, state, service, now)) is not None:
+def _advance_active(
+    spec: Spec, state: State, observation: Observation, service: Service, now: float
+) -> State:
+    state = record_service(state, service, now)
+    if (late := _check_deadline(spec, state, observation, service, now)) is not None:
         return late
-    if state.forced:
-        promoting = state.arrived is not None and state.unready_since is None
-        return move(state, now, "Promoting", "all traffic is there") if promoting else state
-    if not seen.measures or state.looked == now:  # one look counts once
+    if state.promote_requested:
+        has_all_traffic = state.weight_applied_at is not None and state.unready_since is None
+        if not has_all_traffic:
+            return state
+        return transition(
+            state, now, "Promoting", "AllTrafficMoved", "the canary has all of the traffic"
+        )
+    if not observation.measurements or state.last_analysis_time == now:  # each analysis counts once
         return state
-    state = weigh(spec, state, seen.measures, now)
-    is_good = not state.failures and not state.wrong and state.unready_since is None
-    if is_good and state.phase in ("Preparing", "Progressing") and not spec.paused:
-        return _next(spec, state, now)
+    state = record_measurements(spec, state, observation.measurements, now)
+    is_good = not state.consecutive_failures and not state.undecided_verdict
+    is_ready = state.unready_since is None and not spec.paused
+    if is_good and is_ready and state.phase in ("Preparing", "Progressing"):
+        return _advance_step(spec, state, now)
     return state
 
 
-def _moved_by_others(state: State, service: Service, now: float) -> State:
-    """What somebody else did to the service; the state itself if nobody did."""
-    canary = service.canary
-    if canary is None:
-        return _without_canary(state, service, now)
-    if (canary.name, canary.uri) != (state.canary, state.target_uri):
-        return fail(state, now, f"somebody else put {canary.uri} in the canary's place")
-    if service.stable_uri != state.stable_uri:
-        return abandon(state, now, "somebody else changed the stable model")
-    if canary.weight not in (state.weight, state.before):
-        accepted = replace(state, weight=canary.weight, before=canary.weight, forced=False)
-        unsent = replace(accepted, arrived=None, unrouted_since=None)
-        return pause(unsent, now, f"somebody else set weight {canary.weight}")
-    return state
+def is_overdue(spec: Spec, state: State, now: float) -> bool:
+    """Whether pods have been missing for longer than the deadline."""
+    since = state.unready_since
+    return since is not None and now - since > seconds(spec.limits.progress_deadline)
 
 
-def _without_canary(state: State, service: Service, now: float) -> State:
-    if service.stable_uri == state.target_uri != state.stable_uri:
-        return move(replace(state, weight=0), now, "Succeeded", "somebody else promoted it")
-    if state.phase == "Preparing":
-        return state
-    return fail(state, now, "somebody else removed the canary")
-
-
-def _late(spec: Spec, state: State, service: Service, now: float) -> State | None:
-    """Rolled back, if pods or the gateway have been waited for long enough."""
+def _check_deadline(
+    spec: Spec, state: State, observation: Observation, service: Service, now: float
+) -> State | None:
+    """Return a rolled-back state if the pods or the route took longer than the deadline."""
     deadline = spec.limits.progress_deadline
     if state.unready_since is not None:
-        if now - state.unready_since <= seconds(deadline):
+        if not is_overdue(spec, state, now):
             return None
         ready = service.canary.ready if service.canary else 0
-        wanted = wanted_pods(service, state.weight)
-        return abandon(state, now, f"{ready} of {wanted} pods were ready within {deadline}")
+        required = pods_for(state, state.weight)
+        message = f"{ready} of {required} pods were ready within {deadline}"
+        if observation.canary_problem:
+            message = f"{message}: {observation.canary_problem}"
+        return roll_back(state, now, "ProgressDeadlineExceeded", message)
     unrouted = state.unrouted_since
     if unrouted is not None and now - unrouted > seconds(deadline):
-        return abandon(state, now, f"no gateway took weight {state.weight} over within {deadline}")
+        message = f"no gateway applied weight {state.weight} within {deadline}"
+        return roll_back(state, now, "ProgressDeadlineExceeded", message)
     return None
 
 
-def _next(spec: Spec, state: State, now: float) -> State:
-    """One step on, if the weight has arrived and its hold is over."""
-    if state.arrived is None:
+def _advance_step(spec: Spec, state: State, now: float) -> State:
+    """Start the next step if the gateway applies the weight and the step's hold has passed."""
+    if state.weight_applied_at is None:
         return state
     if state.phase == "Preparing":
         higher = (n for n, step in enumerate(spec.steps) if step.weight >= state.weight)
         first = next(higher, spec.last)
-        return to_step(state, now, first, spec.steps[first])
+        return start_step(state, now, first, spec.steps[first])
     index = min(state.step, spec.last)
     step = spec.steps[index]
-    if now - state.arrived < seconds(step.hold):
+    if now - state.weight_applied_at < seconds(step.hold):
         return state
-    if step.pause and state.answered < index:
-        return pause(state, now, f"step {index + 1} asks a person; {state.canary} is good so far")
-    return _after(spec, state, now, index)
+    if step.pause and state.last_resumed_step < index:
+        message = f"step {index + 1} waits for approval; {state.canary} was successful so far"
+        return pause(state, now, "StepPause", message)
+    return _finish_step(spec, state, now, index)
 
 
-def _after(spec: Spec, state: State, now: float, index: int) -> State:
-    """What comes after a step that went well."""
+def _finish_step(spec: Spec, state: State, now: float, index: int) -> State:
+    """Return the state after a successful step."""
     if index < spec.last:
-        return to_step(state, now, index + 1, spec.steps[index + 1])
+        return start_step(state, now, index + 1, spec.steps[index + 1])
     if spec.strategy == "Compare":
-        return move(state, now, "Comparing", f"both versions stay, {state.weight} % canary")
-    if state.weight < 100:  # somebody else had set it, or the steps have changed
-        return to_step(state, now, index, replace(spec.steps[index], weight=100))
-    return move(state, now, "Promoting", "every step was good")
+        message = f"both versions stay; the canary has {state.weight} % of the traffic"
+        return transition(state, now, "Comparing", "ComparisonStarted", message)
+    if state.weight < 100:  # the weight was changed externally, or the steps have changed
+        return start_step(state, now, index, replace(spec.steps[index], weight=100))
+    return transition(state, now, "Promoting", "AllStepsSuccessful", "every step was successful")
 
 
-def _promoting(state: State, service: Service, now: float) -> State:
-    """Never back from here: half a promotion is mended by its other half."""
+def _advance_promotion(state: State, service: Service, now: float) -> State:
+    """Advance a promotion; it is never reverted, because completing it repairs a partial one."""
     if service.canary is not None or not service.settled:
         return state
     if service.stable_uri != state.target_uri:
-        return fail(state, now, "somebody else changed the service during the promotion")
-    return move(replace(state, weight=0), now, "Succeeded", f"{state.canary} is stable")
+        message = "the service was changed externally during the promotion"
+        return fail(state, now, "StableVersionChangedExternally", message)
+    message = f"{state.canary} is stable"
+    return transition(replace(state, weight=0), now, "Succeeded", "Promoted", message)
 
 
-def _rolling_back(state: State, service: Service, now: float) -> State:
+def _advance_rollback(state: State, service: Service, now: float) -> State:
     canary = service.canary
     if canary is not None and canary.name == state.canary:
         return state
-    return fail(state, now, state.reason)
+    return fail(state, now, state.reason, state.message)

@@ -1,34 +1,34 @@
-"""What is to be done now: it follows from the written state and what is there, and nothing else.
+"""What is to be done now: it follows from the written state and the observation, nothing else.
 
-Whoever takes over from a controller that died therefore does the same.
+A controller that takes over from one that died therefore does the same.
 """
 
 from dataclasses import dataclass, replace
-from math import ceil
 
-from predictor.rollout.seen import Canary, Seen, Service
+from predictor.rollout.observation import Canary, Observation, Service
+from predictor.rollout.pods import owes_numbers, pods_for
 from predictor.rollout.spec import Compare, Spec
-from predictor.rollout.state import State
+from predictor.rollout.state import TERMINAL, State
 
-# Seconds between the gateway's word that it has a route and the removal of what the old one names:
-# its proxies take it over a moment later.
-SETTLE_S = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """Nothing."""
+# Between the gateway's report that it has a route and the removal of what the old route names,
+# seconds: its proxies apply the route a moment later.
+APPLY_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """There shall be a canary with this weight, percent, and at least so many pods.
+class NoOp:
+    """Nothing is to be done."""
 
-    compare: headers that choose a version, beside the weight; with any other intent none does.
-    """
 
+@dataclass(frozen=True, slots=True)
+class SetCanary:
+    """There shall be a canary with this weight and at least so many pods."""
+
+    # Percent of the traffic.
     weight: int
+    # Least number of pods.
     replicas: int
+    # Headers that choose a version beside the weight; no other intent has such a route.
     compare: Compare | None = None
 
 
@@ -39,58 +39,64 @@ class Promote:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """The canary, which has no traffic, shall go."""
+    """The canary, which has no traffic, shall be removed."""
 
 
-Intent = Keep | Shape | Promote | Remove
+@dataclass(frozen=True, slots=True)
+class RestoreReplicas:
+    """The service, which has no canary any more, shall have its own numbers of pods again."""
 
 
-def wanted_pods(service: Service, weight: int) -> int:
-    """Pods that can carry a share of the traffic as well as the stable ones do; at least one."""
-    return max(1, ceil(service.ready * weight / 100))
+Intent = NoOp | SetCanary | Promote | Remove | RestoreReplicas
 
 
-def intent_of(spec: Spec, state: State, seen: Seen, now: float) -> Intent:
+def intent_of(spec: Spec, state: State, observation: Observation, now: float) -> Intent:
     """What to do for a state that has been written."""
-    service = seen.service
+    service = observation.service
     if service is None:
-        return Keep()
+        return NoOp()
     if state.phase in ("Preparing", "Progressing", "Paused", "Comparing"):
-        wanted = _towards(state, service)
-        return replace(wanted, compare=_by_header(spec, state, service))
+        set_canary = _set_weight(state, service)
+        return replace(set_canary, compare=_compare_of(spec, state, service))
+    if state.phase in TERMINAL and owes_numbers(state, service):
+        return RestoreReplicas()
     canary = service.canary
     if canary is None or canary.name != state.canary:
-        return Keep()
+        return NoOp()
+    return _end(state, service, canary, now)
+
+
+def _end(state: State, service: Service, canary: Canary, now: float) -> Intent:
     if state.phase == "Promoting":
-        is_over = _is_settled(state, service, canary, 100, now)
-        return Promote() if is_over else _towards(state, service)
+        is_complete = _is_routed(state, service, canary, 100, now)
+        return Promote() if is_complete else _set_weight(state, service)
     if state.phase == "RollingBack":
-        return Remove() if _is_settled(state, service, canary, 0, now) else Shape(0, 1)
-    return Keep()
+        return Remove() if _is_routed(state, service, canary, 0, now) else SetCanary(0, 1)
+    return NoOp()
 
 
-def _towards(state: State, service: Service) -> Shape:
+def _set_weight(state: State, service: Service) -> SetCanary:
     """Pods first: a weight never rises before there are ready pods for it."""
     canary = service.canary
-    replicas = wanted_pods(service, state.weight)
+    replicas = pods_for(state, state.weight)
     if canary is None:
-        return Shape(0, replicas)
+        return SetCanary(0, replicas)
     if canary.ready < replicas and state.weight > canary.weight:
-        return Shape(canary.weight, replicas)
-    return Shape(state.weight, replicas)
+        return SetCanary(canary.weight, replicas)
+    return SetCanary(state.weight, replicas)
 
 
-def _by_header(spec: Spec, state: State, service: Service) -> Compare | None:
-    """Nobody is sent to a canary without pods; who has it keeps it while they come back."""
-    if state.phase == "Preparing" or state.forced or service.canary is None:
+def _compare_of(spec: Spec, state: State, service: Service) -> Compare | None:
+    """No route is created to a canary without pods; one that exists stays while pods restart."""
+    if state.phase == "Preparing" or state.promote_requested or service.canary is None:
         return None
     return spec.compare if service.canary.ready or service.by_header else None
 
 
-def _is_settled(state: State, service: Service, canary: Canary, weight: int, now: float) -> bool:
-    """Whether the gateway sends just this share, for a while by now, whatever the headers."""
+def _is_routed(state: State, service: Service, canary: Canary, weight: int, now: float) -> bool:
+    """Whether the gateway has sent exactly this share for `APPLY_S`, whatever the headers."""
     if service.by_header:
         return False
-    if canary.routed != weight or state.weight != weight or state.arrived is None:
+    if canary.routed != weight or state.weight != weight or state.weight_applied_at is None:
         return False
-    return now - state.arrived >= SETTLE_S
+    return now - state.weight_applied_at >= APPLY_S

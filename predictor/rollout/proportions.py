@@ -1,7 +1,7 @@
-"""Two shares of few and many requests: how far apart they surely are.
+"""Confidence intervals for the difference of two shares, of few or many requests.
 
 Newcombe's score interval for the difference of two proportions (R. Newcombe, Statistics in Medicine
-17, 1998, method 10): right also for shares of 0, where the usual interval is empty.
+17, 1998, method 10): valid also for shares of 0, where the usual interval is empty.
 """
 
 from math import sqrt
@@ -14,7 +14,7 @@ def z_of(confidence: float) -> float:
 
 
 def interval(hits: float, total: float, z: float) -> tuple[float, float]:
-    """Wilson's score interval of a share; everything is possible where there was nothing."""
+    """Wilson's score interval of a share; 0 to 1 where `total` is 0."""
     if total <= 0:
         return 0.0, 1.0
     share = min(max(hits / total, 0.0), 1.0)
@@ -34,11 +34,11 @@ def increase(
     """
     z = z_of(confidence)
     low, high = interval(*canary, z)
-    floor, roof = interval(*stable, z)
+    stable_low, stable_high = interval(*stable, z)
     share = canary[0] / canary[1] if canary[1] > 0 else 0.5
     base = stable[0] / stable[1] if stable[1] > 0 else 0.5
     difference = share - base
     return (
-        difference - sqrt((share - low) ** 2 + (roof - base) ** 2),
-        difference + sqrt((high - share) ** 2 + (base - floor) ** 2),
+        difference - sqrt((share - low) ** 2 + (stable_high - base) ** 2),
+        difference + sqrt((high - share) ** 2 + (base - stable_low) ** 2),
     )

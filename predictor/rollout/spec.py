@@ -1,7 +1,7 @@
-"""What an EmbeddingRollout asks for, read from the custom resource.
+"""The specification of an EmbeddingRollout, read from the custom resource.
 
-The CRD's schema has refused most nonsense before; what it cannot say is checked here, since objects
-older than a schema are still read.
+The CRD's schema refuses most mistakes; they are checked here too, since objects that are older than
+the schema are still read.
 """
 
 import re
@@ -10,8 +10,11 @@ from typing import Any, Literal
 
 import msgspec
 
-GROUP, VERSION, PLURAL, KIND = "predictor.dev", "v1alpha1", "embeddingrollouts", "EmbeddingRollout"
-# One word for the controller, once: pause and resume are `spec.paused`.
+GROUP = "predictor.dev"
+VERSION = "v1alpha1"
+PLURAL = "embeddingrollouts"
+KIND = "EmbeddingRollout"
+# The annotation with a command, which the controller removes; pausing is `spec.paused`.
 ACTION = f"{GROUP}/action"
 Action = Literal["resume", "promote", "abort", "retry"]
 ACTIONS: tuple[Action, ...] = ("resume", "promote", "abort", "retry")
@@ -23,51 +26,53 @@ LONGEST_S = 30 * 86400.0
 
 
 class BadRollout(ValueError):
-    """The specification says something that cannot be done; the message says what."""
+    """The specification asks for something that cannot be done; the message says what."""
 
 
 def seconds(duration: str) -> float:
-    """Of `1h30m`, `90s` or `0s`.
+    """Seconds of `1h30m`, `90s` or `0s`.
 
     Raises:
         BadRollout: it is no duration, or longer than 30 days.
     """
-    found = DURATION.fullmatch(duration)
-    if not duration or found is None:
+    match = DURATION.fullmatch(duration)
+    if not duration or match is None:
         raise BadRollout(f"duration {duration[:40]!r}: write it like 90s, 10m or 1h30m")
-    hours, minutes, rest = (int(part or 0) for part in found.groups())
+    hours, minutes, rest = (int(part or 0) for part in match.groups())
     total = hours * 3600.0 + minutes * 60.0 + rest
     if total > LONGEST_S:
         raise BadRollout(f"duration {duration}: at most {LONGEST_S / 86400:.0f} days")
     return total
 
 
-class _Part(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """A part of the resource: names as Kubernetes writes them, unknown ones ignored."""
+class _SpecPart(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """A part of the resource: camelCase names, unknown ones are ignored."""
 
 
-class Target(_Part, frozen=True):
-    """The version that should be served.
+class Target(_SpecPart, frozen=True):
+    """The version that should be served."""
 
-    name: of the canary's predictor, and of the stable one after the promotion.
-    image: of the server, if another one serves the new version; empty: the stable one's.
-    """
-
+    # Of the model.
     storage_uri: str
+    # Of the canary's predictor, and of the stable one after the promotion.
     name: str
+    # Of the server, if the version needs another one; empty: the stable version's.
     image: str = ""
 
     @property
     def key(self) -> str:
-        """What makes it another target."""
+        """Two targets with the same key are the same version."""
         return f"{self.name} {self.storage_uri} {self.image}".rstrip()
 
 
-class Step(_Part, frozen=True):
-    """A share of the traffic for the canary, percent; held so long, or until a person says so."""
+class Step(_SpecPart, frozen=True):
+    """A share of the traffic for the canary."""
 
+    # Percent.
     weight: int
+    # How long it must go well.
     hold: str = "5m"
+    # Whether to wait then for the command `resume` or `promote`.
     pause: bool = False
 
 
@@ -80,38 +85,36 @@ DEFAULT_STEPS = (
 )
 
 
-class Rates(_Part, frozen=True):
-    """By how much the canary's share may exceed the stable one's, 0 to 1."""
+class Rates(_SpecPart, frozen=True):
+    """By how much the canary's share may exceed the stable version's, 0 to 1."""
 
     max_increase: float
 
 
-class Vectors(_Part, frozen=True):
-    """What vectors of the canary must be to those of the stable version.
+class Vectors(_SpecPart, frozen=True):
+    """How similar the vectors of the canary must be to those of the stable version."""
 
-    tolerance: least cosine of the same text's vectors, where the model is the same.
-    min_overlap: least mean share of common nearest neighbours, where it is another model.
-    """
-
+    # Least cosine between the vectors of a text, where `spec.vectors` is Same.
     tolerance: float = 0.999
+    # Least mean share of common nearest neighbours, where `spec.vectors` is Changed.
     min_overlap: float = 0.5
 
 
-class Analysis(_Part, frozen=True):
-    """How the canary is judged.
+class Analysis(_SpecPart, frozen=True):
+    """How the canary is judged."""
 
-    min_requests: of the canary at a step, before errors and latency say anything.
-    failures: looks in a row that must find it worse before it is rolled back.
-    errors: of 5xx in all answers. refused: of 429. slow: of answers slower than the stable
-    version's 99th percentile (at the next bounds of the histogram); of those slower than its 90th
-    the odds may rise by the same factor.
-    """
-
+    # Between two analyses.
     interval: str = "30s"
+    # Requests of the canary at a step before errors and latency are judged.
     min_requests: int = 100
+    # Analyses in a row that must find the canary worse before it is rolled back.
     failures: int = 2
+    # Share of 5xx in all answers.
     errors: Rates = Rates(max_increase=0.005)
+    # Share of 429 in all answers.
     refused: Rates = Rates(max_increase=0.02)
+    # Share of answers slower than the stable version's 99th percentile (at the next bounds of the
+    # histogram); of those slower than its 90th the odds may rise by the same factor.
     slow: Rates = Rates(max_increase=0.0075)
     vectors: Vectors = Vectors()
 
@@ -119,74 +122,78 @@ class Analysis(_Part, frozen=True):
 Then = Literal["Hold", "RollBack"]
 
 
-class Patience(_Part, frozen=True):
-    """How long a state may last, and what then."""
+class Limit(_SpecPart, frozen=True):
+    """How long a state may last, and what happens then."""
 
     after: str
     then: Then
 
 
-class Limits(_Part, frozen=True):
-    """progress_deadline: for pods to get ready and routes to be programmed.
+class Limits(_SpecPart, frozen=True):
+    """How long a rollout waits."""
 
-    error: nothing can be measured. inconclusive: there is too little traffic to tell.
-    """
-
+    # For pods to get ready and routes to be applied.
     progress_deadline: str = "10m"
-    error: Patience = Patience(after="15m", then="Hold")
-    inconclusive: Patience = Patience(after="1h", then="Hold")
+    # While nothing can be measured.
+    error: Limit = Limit(after="15m", then="Hold")
+    # While there is too little traffic for a result.
+    inconclusive: Limit = Limit(after="1h", then="Hold")
 
 
-class Shadow(_Part, frozen=True):
-    """Copies of live texts for the canary before anybody depends on it.
+class ShadowSpec(_SpecPart, frozen=True):
+    """Live texts that are mirrored to the canary before it has traffic."""
 
-    share: of the stable version's requests, 0 to 1.
-    """
-
+    # Of the stable version's requests, 0 to 1.
     share: float = 0.05
+    # How long it must go well.
     hold: str = "2m"
+    # Texts that must have been compared.
     min_texts: int = 50
 
 
-class Compare(_Part, frozen=True):
-    """Who gets which version while there are two; who has none of these headers goes by weight.
+class Compare(_SpecPart, frozen=True):
+    """Headers that choose a version; requests without them are split by weight."""
 
-    version_header: its value, `canary` or `stable`, chooses. user_header: its value, the end of
-    which is hexadecimal, belongs to one user, who always gets the same version.
-    """
-
+    # Name of the header whose value, `canary` or `stable`, chooses; empty: none.
     version_header: str = ""
+    # Name of the header whose value belongs to one user, who always gets the same version; its last
+    # two characters are hexadecimal digits. Empty: none.
     user_header: str = ""
 
 
-class Spec(_Part, frozen=True):
-    """See the CRD for the words of each field.
+class Spec(_SpecPart, frozen=True):
+    """The CRD describes each field for its users."""
 
-    vectors: Same: it must give the vectors of the stable version; Changed: another model.
-    strategy: Promote, or Compare: keep both at the last step's weight until told.
-    """
-
+    # Name of the InferenceService, in the same namespace.
     inference_service: str
     target: Target
+    # Same: the target must give the vectors of the stable version; Changed: it is another model.
     vectors: Literal["Same", "Changed"] = "Same"
+    # Compare: both versions stay at the last step's weight until a command.
     strategy: Literal["Promote", "Compare"] = "Promote"
     compare: Compare | None = None
     steps: tuple[Step, ...] = DEFAULT_STEPS
     analysis: Analysis = Analysis()
     limits: Limits = Limits()
-    shadow: Shadow | None = None
+    shadow: ShadowSpec | None = None
+    # No further step while it is true; a failure is still rolled back.
     paused: bool = False
+    # That the service, or its autoscaler, has without a canary; None: what it had at the beginning.
+    min_replicas: int | None = None
+    # The same for the service's `maxReplicas`.
+    max_replicas: int | None = None
 
     @property
     def last(self) -> int:
+        """Index of the last step."""
         return len(self.steps) - 1
 
 
 def read_spec(resource: dict[str, Any]) -> Spec:
-    """Of a whole custom resource.
+    """The specification of a whole custom resource.
 
     Raises:
-        BadRollout: what it asks for cannot be done.
+        BadRollout: it asks for something that cannot be done.
     """
     try:
         spec = msgspec.convert(resource.get("spec", {}), Spec)
@@ -194,16 +201,16 @@ def read_spec(resource: dict[str, Any]) -> Spec:
         raise BadRollout(f"spec: {error}") from error
     _check(spec)
     if spec.strategy == "Promote" and spec.steps[-1].weight < 100:
-        # Nobody becomes stable that has not had all of the traffic: the way there loses no request.
-        all_of_it = Step(weight=100, hold="0s")
-        spec = msgspec.structs.replace(spec, steps=(*spec.steps, all_of_it))
+        # A canary gets all of the traffic before it is promoted: so no request is lost.
+        whole = Step(weight=100, hold="0s")
+        spec = msgspec.structs.replace(spec, steps=(*spec.steps, whole))
     return spec
 
 
 def _check(spec: Spec) -> None:
     weights = [step.weight for step in spec.steps]
     if not weights:
-        raise BadRollout("spec.steps is empty: one step at least")
+        raise BadRollout("spec.steps is empty: it needs at least one step")
     if any(not 0 <= weight <= 100 for weight in weights):
         raise BadRollout(f"spec.steps: weights {weights} must be 0 to 100")
     if any(after <= before for before, after in pairwise(weights)):
@@ -235,7 +242,7 @@ def _check_compare(compare: Compare, strategy: str) -> None:
         raise BadRollout("spec.compare: versionHeader, userHeader or both are required")
     for name in names:
         if not HEADER.fullmatch(name):
-            raise BadRollout(f"spec.compare: {name[:80]!r} is no name of a header")
+            raise BadRollout(f"spec.compare: {name[:80]!r} is not a valid header name")
     if len({name.lower() for name in names}) < len(names):
         raise BadRollout("spec.compare: versionHeader and userHeader must be two headers")
 
@@ -243,9 +250,9 @@ def _check_compare(compare: Compare, strategy: str) -> None:
 def _check_figures(spec: Spec) -> None:
     analysis, shadow = spec.analysis, spec.shadow
     if seconds(analysis.interval) < 1:
-        raise BadRollout("spec.analysis.interval must be 1s at least")
+        raise BadRollout("spec.analysis.interval must be at least 1s")
     if analysis.min_requests < 1 or analysis.failures < 1:
-        raise BadRollout("spec.analysis: minRequests and failures must be 1 at least")
+        raise BadRollout("spec.analysis: minRequests and failures must be at least 1")
     shares = {
         "spec.analysis.errors.maxIncrease": analysis.errors.max_increase,
         "spec.analysis.refused.maxIncrease": analysis.refused.max_increase,
@@ -262,9 +269,9 @@ def _check_figures(spec: Spec) -> None:
         _check_shadow(shadow, spec.limits)
 
 
-def _check_shadow(shadow: Shadow, limits: Limits) -> None:
+def _check_shadow(shadow: ShadowSpec, limits: Limits) -> None:
     if not shadow.share or shadow.min_texts < 1:
-        raise BadRollout("spec.shadow: share must be above 0, and minTexts 1 at least")
+        raise BadRollout("spec.shadow: share must be above 0, and minTexts at least 1")
     if seconds(shadow.hold) >= seconds(limits.inconclusive.after):
         raise BadRollout(
             f"spec.shadow.hold {shadow.hold}: must be shorter than limits.inconclusive.after "

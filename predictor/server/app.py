@@ -1,35 +1,45 @@
-"""Puts the server together: settings, model, KServe's process around it."""
+"""Assembles the server from settings, models and capabilities."""
 
 import platform
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from predictor import __version__
 from predictor.metrics import BUILD_INFO
-from predictor.repository import Repository
-from predictor.server.metric_aliases import parse_kinds
+from predictor.repository import Repository, await_model_dir
+from predictor.server.metrics.aliases import parse_kinds
 from predictor.settings import Settings
 
+if TYPE_CHECKING:  # importing it takes KServe along
+    from predictor.server.application import Capability
 
-def serve(settings: Settings) -> int:
+
+def serve(settings: Settings, capabilities: "Sequence[Capability] | None" = None) -> int:
     """Load what is to be served and serve it until SIGTERM; returns the process's exit code.
+
+    Args:
+        capabilities: the tasks and how protocols write them; None: all that there are.
 
     Raises:
         BadModel, BadSetting: what is wrong, in one sentence.
     """
     parse_kinds(settings.server.metrics_compat)  # says what is wrong before anything is loaded
+    await_model_dir(settings)
     repository: Repository[Any] = Repository(settings)
-    # KServe takes most of a second to import and a model about as long to load: side by side.
+    # Importing KServe and loading a model each take most of a second, so they run in parallel.
     with ThreadPoolExecutor(1, "load") as loading:
         loaded = loading.submit(repository.preload)
-        from predictor.server.model_server import EmbeddingModelServer
+        from predictor.server.application import CAPABILITIES, put_together
+        from predictor.server.server import Server
 
         loaded.result()
     BUILD_INFO.labels(
         __version__, platform.python_version(), _version("onnxruntime"), _version("kserve")
     ).set(1)
-    return EmbeddingModelServer(settings, repository).start()
+    application = put_together(CAPABILITIES if capabilities is None else capabilities)
+    return Server(settings, repository, application).start()
 
 
 def _version(distribution: str) -> str:

@@ -1,201 +1,221 @@
-"""One inference request, whatever wire it came on: admit, decode, embed, encode, count, log.
+"""The pipeline of every inference request: admit, decode, run, encode, count.
 
-The only place where requests are counted and where an unknown error is turned into an id that the
-client may see and the log explains.
+REST and gRPC differ only in how a request is received and how its outcome is sent; the steps in
+between are here. The transport calls `authenticate` before it reads the body, and passes the
+principal in the context.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
 
-from predictor.access import Caller, Guard
+from predictor.access import Authenticator, Principal
 from predictor.errors import (
     ClientGone,
     Internal,
     NotReady,
     PredictorError,
-    RateLimited,
     TooManyRequests,
 )
-from predictor.metrics import count_rejection, observe_request
-from predictor.protocols.v2 import cache_wanted
-from predictor.protocols.wire import Decoded, Encoded
-from predictor.repository import Answers
+from predictor.protocols.codec import CLIENT_GONE, Codec, Decoded, Encoded, Headers
+from predictor.protocols.v2_tensors import TensorForm, cache_wanted
+from predictor.repository import RoutingTable
 from predictor.server.access_log import AccessLog
+from predictor.server.codec_threads import INLINE_BYTES, CodecThreads, size_of
 from predictor.server.headers import lane_of
-from predictor.server.model import EmbeddingModel
-from predictor.server.status import grpc_name, http_status
+from predictor.server.health import ListenerHealth
+from predictor.server.ledger import UNCHARGED_BYTES, Ledger
+from predictor.server.model import ServedModel, TaskCall
+from predictor.server.status import grpc_name
+from predictor.tasks import Task, TaskRequest, TaskResult
 from predictor.timeline import CURRENT, Timeline
 from predictor.tracing import RequestFacts, Tracer
-from predictor.types import EmbedRequest, EmbedResult, Protocol
+from predictor.version_metrics import count_rejection, observe_request
 
 logger = logging.getLogger(__name__)
 
-Decode = Callable[[], Decoded[Any]]
-Encode = Callable[[Any, EmbedResult], Encoded]
 
+class RequestContext(Struct, frozen=True):
+    """One request as it was received."""
 
-class Call(Struct, frozen=True):
-    """How one request is decoded and encoded.
-
-    request_id: from `X-Request-Id` or `traceparent`, else made here.
-    lane: the header `X-Priority` as it came; a parameter of the request goes before it.
-    model, version: from the path or `X-Model`; empty where the protocol has none there.
-    credential: the API key as it came.
-    cache: the header `X-Cache` as it came; `off` keeps the request out of the cache.
-    route: the path with names for what varies, or gRPC's full method.
-    traceparent, tracestate: W3C's trace context as it came.
-    """
-
-    protocol: Protocol
-    decode: Decode
-    encode: Encode
+    codec: Codec[Any]
+    # Bytes over REST, a protobuf message over gRPC.
+    body: Any
+    headers: Headers
+    # From `X-Request-Id` or `traceparent`, otherwise made by the server.
     request_id: str
-    lane: str | None = None
+    # The path template of the route, or gRPC's full method.
+    route: str
+    # The task that the route is for; empty: the body says which task of the model.
+    task: str = ""
+    # From the path; empty if the protocol does not name them there.
     model: str = ""
     version: str = ""
-    credential: str | None = None
-    cache: str | None = None
-    route: str = ""
-    traceparent: str | None = None
-    tracestate: str | None = None
+    # The API key that sent it; None: no keys are configured.
+    principal: Principal | None = None
+    # Seconds until the transport's deadline.
+    timeout_s: float | None = None
 
 
-class Answer(Struct):
-    """headers: what the caller's API key has left, as OpenAI's `x-ratelimit-*`."""
+class InferenceAnswer(Struct):
+    """The answer for the client."""
 
-    encoded: Encoded
-    result: EmbedResult
+    encoded: Encoded[Any]
+    result: TaskResult
+    # What is left of the API key's limits, as OpenAI's `x-ratelimit-*`.
     headers: tuple[tuple[str, str], ...] = ()
 
 
-class Outcome(Struct):
-    """How far a request came; None: not so far."""
+class RequestProgress(Struct):
+    """How far a request got; None: it did not get so far. Only the pipeline writes it."""
 
-    model: EmbeddingModel | None
-    decoded: Decoded[Any] | None
-    result: EmbedResult | None
+    model: ServedModel | None = None
+    decoded: Decoded[Any] | None = None
+    inputs: int = 0
+    result: TaskResult | None = None
+    # Bytes in the ledger's account of texts.
+    charged: int = 0
 
     @property
     def names(self) -> tuple[str, str]:
-        """Model and version; empty where the request named none that is served."""
+        """Model and version; empty if the request named none that is served."""
         return (self.model.name, self.model.version) if self.model else ("", "")
-
-    @property
-    def texts(self) -> int:
-        return len(self.decoded.request.inputs) if self.decoded else 0
-
-    @property
-    def tokens(self) -> int:
-        return self.result.tokens if self.result else 0
 
 
 class Inference:
-    """Answers calls on the live versions while it is open."""
+    """Answers requests with the versions in the routing table."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  the parts of the pipeline, by name
         self,
-        models: Answers[EmbeddingModel],
-        guard: Guard,
+        models: RoutingTable[ServedModel],
+        authenticator: Authenticator,
+        ledger: Ledger,
         *,
         max_concurrent: int,
+        tasks: Mapping[str, Task[Any, Any]],
+        tensors: Mapping[str, TensorForm],
         access_log: AccessLog | None = None,
         tracer: Tracer | None = None,
     ) -> None:
-        self._tracer = tracer
-        self.models, self.guard = models, guard
-        self._max_concurrent, self._access_log = max_concurrent, access_log
+        """Prepare.
+
+        Args:
+            ledger: what waits in this process.
+            max_concurrent: the most requests in the server at once.
+            tasks: the tasks that this server supports, by name.
+            tensors: their V2 inputs and outputs, by the name of the task.
+        """
+        self.models = models
+        self.authenticator = authenticator
+        self.ledger = ledger
+        self.tasks = tasks
+        self.tensors = tensors
         self.in_flight = 0
         self.draining = False
+        self._max_concurrent = max_concurrent
+        self._codec_threads = CodecThreads()
+        self._access_log = access_log
+        self._tracer = tracer
+        self.health = ListenerHealth()
 
     @property
     def ready(self) -> bool:
-        return not self.draining and self.models.is_ready
+        """Whether requests are answered now, on every port."""
+        return not self.draining and self.models.is_ready and self.health.is_good
 
-    def refused(self, protocol: Protocol, error: PredictorError) -> None:
+    def record_refusal(self, codec: Codec[Any], error: PredictorError) -> None:
         """Count a request that was refused before its body was read."""
-        observe_request(protocol, "", "", http_status(error, protocol), Timeline())
-        self.count_rejection(None, error)
+        observe_request(codec.name, "", "", codec.status(error), Timeline())
+        _count_rejection("", "", error)
 
-    def caller(self, credential: str | None) -> Caller | None:
-        """Who sent this key; None: nobody needs one. Raises Unauthorized."""
-        return self.guard.caller(credential, time.monotonic(), time.time())
+    def authenticate(self, credential: str | None) -> Principal | None:
+        """Return the principal of a key; None: no keys are configured. Raises Unauthorized."""
+        return self.authenticator.authenticate(credential, time.monotonic(), time.time())
 
-    async def answer(self, call: Call) -> Answer:
-        """Do all of it.
+    async def answer(self, context: RequestContext) -> InferenceAnswer:
+        """Answer a request, and count, trace and log it.
 
         Raises:
-            PredictorError: what the client should be told; never another exception.
+            PredictorError: the error for the client; no other exception is raised.
         """
         timeline = Timeline()
         CURRENT.set(timeline)
         if self._tracer is not None:
-            timeline.span = self._tracer.begin(call.traceparent, call.tracestate)
-        status, model, decoded, result = 200, None, None, None
+            header = context.headers.header
+            timeline.span = self._tracer.begin(header(b"traceparent"), header(b"tracestate"))
+        progress = RequestProgress()
+        status = 500  # until another status is known; an error of any kind must not count as 200
         self.in_flight += 1
         try:
-            self._admit()
-            caller = self.caller(call.credential)
-            if call.model or call.version:  # a wrong path is 404 before the body is looked at
-                model = self.models.find(call.model, call.version)
-            decoded = call.decode()
-            timeline.decode = time.perf_counter() - timeline.started
-            request = decoded.request
-            _take_headers(request, call)
-            model = model or self.models.find(request.model)
-            if caller is None:
-                result, _ = await model(request)
-                headers: tuple[tuple[str, str], ...] = ()
-            else:
-                result = await _answer_for(caller, model, request)
-                headers = caller.headers(time.monotonic())
-            encoding = time.perf_counter()
-            encoded = call.encode(decoded.options, result)
-            timeline.encode = time.perf_counter() - encoding
-            return Answer(encoded, result, headers)
+            answer = await self._run(context, timeline, progress)
+            status = 200
+            return answer
         except PredictorError as error:
-            status = http_status(error, call.protocol)
-            self.count_rejection(model, error)
+            status = context.codec.status(error)
+            _count_rejection(*progress.names, error)
             raise
         except asyncio.CancelledError:
-            gone = ClientGone("the client went away")
-            status = http_status(gone, call.protocol)
-            self.count_rejection(model, gone)
+            status = CLIENT_GONE
+            _count_rejection(*progress.names, ClientGone("the client went away"))
             raise
-        except Exception as error:
-            status = 500
-            raise internal_error(call.request_id) from error
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:  # a library's panic is no Exception
+            raise internal_error(context.request_id) from error
         finally:
             self.in_flight -= 1
-            self._conclude(call, timeline, status, Outcome(model, decoded, result))
+            if progress.charged:
+                self.ledger.texts -= progress.charged
+            self._conclude(context, timeline, status, progress)
 
-    def _conclude(self, call: Call, timeline: Timeline, status: int, outcome: Outcome) -> None:
-        """Count, trace and log one request, however it ended."""
-        name, version = outcome.names
-        trace = timeline.span.trace if timeline.span is not None else ""
-        seconds = observe_request(call.protocol, name, version, status, timeline, trace)
-        if self._tracer is not None and timeline.span is not None:
-            facts = RequestFacts(
-                call.protocol,
-                call.route,
-                status,
-                name,
-                version,
-                tokens=outcome.tokens,
-                texts=outcome.texts,
-                code=grpc_name(status) if call.protocol == "v2_grpc" else "",
-                request_id=call.request_id,
+    async def _run(
+        self, context: RequestContext, timeline: Timeline, progress: RequestProgress
+    ) -> InferenceAnswer:
+        """Take the steps of a request; `progress` says how far it got if it raises."""
+        self._admit()
+        if context.model or context.version:  # a wrong path is 404 before the body is decoded
+            progress.model = self.models.find(context.model, context.version)
+        tasks = (context.task,) if context.task else self._tasks_of(progress.model)
+        body = context.body
+        size = size_of(body)
+        if size > UNCHARGED_BYTES:
+            progress.charged = self.ledger.charge_texts(size)
+        if size <= INLINE_BYTES:
+            decoded = context.codec.decode(body, context.headers, tasks)
+        else:
+            decoded = await self._codec_threads.run(
+                context.codec.decode, body, context.headers, tasks
             )
-            self._tracer.end(timeline.span, timeline, seconds, facts)
-        if self._access_log is not None:
-            names = {"protocol": call.protocol, "model": name, "version": version}
-            if trace:
-                names["trace_id"] = trace
-            self._access_log.write(call.request_id, status, seconds, timeline, **names)
+        progress.decoded = decoded
+        timeline.decode = time.perf_counter() - timeline.started
+        request = decoded.request
+        _take_headers(request, context)
+        model = progress.model or self.models.find(request.model)
+        progress.model = model
+        task = model.task(decoded.form.task)
+        progress.inputs = len(task.inputs(request))
+        principal = context.principal
+        if principal is not None:
+            principal.may_use(model.name, self.models.aliases)
+            principal.charge_request(time.monotonic())
+        result, _ = await model(TaskCall(task, request, principal))
+        progress.result = result
+        encoding = time.perf_counter()
+        if result.content_bytes <= INLINE_BYTES:
+            encoded = decoded.encode(result, context.request_id)
+        else:
+            encoded = await self._codec_threads.run(decoded.encode, result, context.request_id)
+        timeline.encode = time.perf_counter() - encoding
+        headers = principal.headers(time.monotonic()) if principal is not None else ()
+        return InferenceAnswer(encoded, result, headers)
+
+    def _tasks_of(self, model: ServedModel | None) -> tuple[str, ...]:
+        """The tasks that a body may be for: those of the path's model, or else the server's."""
+        return model.task_names if model is not None else tuple(self.tasks)
 
     def _admit(self) -> None:
         if self.draining:
@@ -205,40 +225,53 @@ class Inference:
                 f"{self.in_flight} requests at once; the limit is {self._max_concurrent}"
             )
 
-    def count_rejection(self, model: EmbeddingModel | None, error: PredictorError) -> None:
-        """Count a request that was refused for such an error, if it is one to be counted."""
-        if error.rejection:
-            name, version = (model.name, model.version) if model else ("", "")
-            count_rejection(name, version, error.rejection)
+    def _conclude(
+        self, context: RequestContext, timeline: Timeline, status: int, progress: RequestProgress
+    ) -> None:
+        """Count, trace and log one request, however it ended."""
+        protocol = context.codec.name
+        name, version = progress.names
+        trace = timeline.span.trace if timeline.span is not None else ""
+        seconds = observe_request(protocol, name, version, status, timeline, trace)
+        if self._tracer is not None and timeline.span is not None:
+            facts = RequestFacts(
+                protocol,
+                context.route,
+                status,
+                name,
+                version,
+                tokens=progress.result.tokens if progress.result else 0,
+                texts=progress.inputs,
+                code=grpc_name(status) if protocol == "v2_grpc" else "",
+                request_id=context.request_id,
+            )
+            self._tracer.end(timeline.span, timeline, seconds, facts)
+        if self._access_log is not None:
+            names = {"protocol": protocol, "model": name, "version": version}
+            if trace:
+                names["trace_id"] = trace
+            self._access_log.write(context.request_id, status, seconds, timeline, **names)
 
 
-async def _answer_for(caller: Caller, model: EmbeddingModel, request: EmbedRequest) -> EmbedResult:
-    """Run a request at the expense of an API key.
-
-    Raises:
-        Forbidden, RateLimited: the key may not.
-    """
-    try:
-        caller.may_use(model.name)
-        caller.take_request(time.monotonic())
-        request.spend = lambda tokens: caller.take_tokens(tokens, time.monotonic())
-        result, _ = await model(request)
-    except RateLimited as error:
-        error.headers = caller.headers(time.monotonic())
-        raise
-    return result
+def _count_rejection(name: str, version: str, error: PredictorError) -> None:
+    """Count a request that failed with this error, if the error is a rejection."""
+    if error.rejection:
+        count_rejection(name, version, error.rejection)
 
 
-def _take_headers(request: EmbedRequest, call: Call) -> None:
-    """What the headers say, where the request itself does not."""
-    request.request_id = call.request_id
+def _take_headers(request: TaskRequest, context: RequestContext) -> None:
+    """Set what the headers and the transport say, unless the request itself says it."""
+    header = context.headers.header
     if request.lane is None:
-        request.lane = lane_of(call.lane)
-    if call.cache is not None:
-        request.cache = request.cache and cache_wanted("header X-Cache", call.cache)
+        request.lane = lane_of(header(b"x-priority"))
+    cache = header(b"x-cache")
+    if cache is not None:
+        request.cache = request.cache and cache_wanted("header X-Cache", cache)
+    if context.timeout_s is not None:
+        request.timeout_s = min(context.timeout_s, request.timeout_s or context.timeout_s)
 
 
 def internal_error(request_id: str) -> Internal:
-    """Log the exception being handled; the error for the client holds only the id that finds it."""
+    """Log the exception being handled; return an error for the client with only the id in it."""
     logger.exception("request failed", extra={"request_id": request_id})
     return Internal(f"internal error; request id {request_id}")

@@ -1,14 +1,16 @@
-"""What is served here, told in each protocol's words; and TEI's tokenizer tools."""
+"""The served models, described in the form of each protocol; REST and gRPC share this."""
 
+import contextlib
 import time
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from predictor import __version__
-from predictor.errors import BatchTooLarge
-from predictor.protocols import tei, v2
-from predictor.protocols.wire import Encoded, encode_json
+from predictor.protocols import ollama
+from predictor.protocols.v2_tensors import model_metadata as v2_model_metadata
 from predictor.server.inference import Inference
-from predictor.server.model import EmbeddingModel
 from predictor.settings import Settings
 
 _STARTED = int(time.time())
@@ -22,15 +24,23 @@ def model_metadata(inference: Inference, name: str, version: str) -> dict[str, A
     """V2's model metadata. Raises ModelNotFound."""
     model = inference.models.find(name, version)
     versions = [version] if version else inference.models.versions(model.name)
-    return v2.model_metadata(model.name, versions, model.loaded.bundle.dimensions)
+    forms = [inference.tensors[task] for task in model.task_names if task in inference.tensors]
+    return v2_model_metadata(model.name, versions, forms, model.loaded.bundle)
+
+
+def model_parameters(inference: Inference, name: str, version: str) -> dict[str, Any]:
+    """Revision and configuration of a model, beside its V2 metadata. Raises ModelNotFound."""
+    model = inference.models.find(name, version)
+    configuration = model.context.configuration.described()
+    return {"revision": model.revision, "configuration": configuration}
 
 
 def readiness(inference: Inference, name: str, version: str) -> dict[str, Any]:
-    """Whether the server, or one model, would answer now; and what is not served, and why.
+    """Whether the server, or one model, can answer now; and the versions not served, and why.
 
     Raises:
         ModelNotFound: there is no such model or version.
-        NotReady: there is, and no version of it answers.
+        NotReady: the model exists, but no version of it is ready.
     """
     unavailable = [
         {"name": entry.name, "version": entry.version, "reason": entry.reason}
@@ -38,6 +48,10 @@ def readiness(inference: Inference, name: str, version: str) -> dict[str, Any]:
         if not name or entry.name == name.partition(":")[0]
     ]
     if not name:
+        unavailable += [
+            {"name": listener, "version": "", "reason": reason}
+            for listener, reason in inference.health.problems()
+        ]
         return {"ready": inference.ready, "unavailable": unavailable}
     model = inference.models.find(name, version)
     return {
@@ -52,7 +66,7 @@ def openai_model(inference: Inference, name: str) -> dict[str, Any]:
     """OpenAI's model object, and KServe V1's readiness in the same answer.
 
     Raises:
-        ModelNotFound, NotReady: nobody answers for that name.
+        ModelNotFound, NotReady: no version of that name can answer.
     """
     model = inference.models.find(name)
     return {
@@ -62,22 +76,65 @@ def openai_model(inference: Inference, name: str) -> dict[str, Any]:
         "owned_by": "predictor",
         "name": model.name,
         "ready": inference.ready,
+        "revision": model.revision,
+        "configuration": model.context.configuration.described(),
     }
 
 
 def openai_models(inference: Inference) -> dict[str, Any]:
     """The models that answer: each by its name, and by `name:version` where several versions do."""
-    models = inference.models
-    ids: list[str] = []
-    for name in models.names():
-        versions = models.versions(name)
-        ids += [name] if versions else []
-        ids += [f"{name}:{version}" for version in versions] if len(versions) > 1 else []
     return {
         "object": "list",
-        "data": [openai_model(inference, name) for name in ids],
-        "models": models.names(),
+        "data": [openai_model(inference, name) for name in _answering(inference)],
+        "models": inference.models.names(),
     }
+
+
+def _answering(inference: Inference) -> list[str]:
+    """The names of the models that answer, with those of their versions if there are several."""
+    models = inference.models
+    names: list[str] = []
+    for name in models.names():
+        versions = models.versions(name)
+        names += [name, *models.aliases.get(name, ())] if versions else []
+        names += [f"{name}:{version}" for version in versions] if len(versions) > 1 else []
+    return names
+
+
+def ollama_tags(inference: Inference) -> dict[str, Any]:
+    """Ollama's list of models (api/types.go, `ListResponse`): those that `/v1/models` lists."""
+    return {"models": [_ollama_tag(inference, name) for name in _answering(inference)]}
+
+
+def _ollama_tag(inference: Inference, name: str) -> dict[str, Any]:
+    model = inference.models.find(name)
+    loaded = model.loaded
+    tag = name if ":" in name else name + ollama.LATEST
+    return {
+        "name": tag,
+        "model": tag,
+        "modified_at": datetime.fromtimestamp(_STARTED, UTC).isoformat(),
+        "size": _size(loaded.folder, tuple(loaded.bundle.files)),
+        "digest": loaded.bundle.digest,
+        "details": {
+            "parent_model": "",
+            "format": "onnx",
+            "family": loaded.bundle.family,
+            "families": [loaded.bundle.family],
+            "parameter_size": "",
+            "quantization_level": loaded.variant,
+        },
+    }
+
+
+@lru_cache(maxsize=64)  # versions come and go
+def _size(folder: Path, names: tuple[str, ...]) -> int:
+    """Bytes of a version's files; a file that is gone has none."""
+    size = 0
+    for name in names:
+        with contextlib.suppress(OSError):
+            size += (folder / name).stat().st_size
+    return size
 
 
 # TEI's names of what we call a variant.
@@ -85,7 +142,11 @@ TEI_DTYPES = {"fp32": "float32", "fp16": "float16"}
 
 
 def tei_info(inference: Inference, settings: Settings, name: str) -> dict[str, Any]:
-    """TEI's /info (router/src/lib.rs, `Info`) of one model. Raises ModelNotFound, NotReady."""
+    """TEI's /info (router/src/lib.rs, `Info`) of one model. Raises ModelNotFound, NotReady.
+
+    Its clients send as many texts of any length as it says, so it says what the queue takes at
+    once. A request may have more texts (`max_client_batch_size` of the settings).
+    """
     model = inference.models.find(name)
     bundle = model.loaded.bundle
     return {
@@ -94,11 +155,12 @@ def tei_info(inference: Inference, settings: Settings, name: str) -> dict[str, A
         "model_dtype": TEI_DTYPES.get(model.loaded.variant, model.loaded.variant),
         "served_model_name": model.name,
         "model_type": {"embedding": {"pooling": bundle.pooling.value}},
+        "configuration": model.context.configuration.described(),
         "max_concurrent_requests": settings.batching.max_concurrent_requests,
         "max_input_length": bundle.max_length,
         "max_batch_tokens": settings.batching.max_batch_tokens,
         "max_batch_requests": settings.batching.max_batch_rows or None,
-        "max_client_batch_size": settings.request.max_client_batch_size,
+        "max_client_batch_size": _full_texts(settings, bundle.max_length),
         "auto_truncate": settings.request.auto_truncate,
         "tokenization_workers": settings.model.tokenization_workers or model.loaded.engine.threads,
         "version": __version__,
@@ -107,29 +169,7 @@ def tei_info(inference: Inference, settings: Settings, name: str) -> dict[str, A
     }
 
 
-def tokenize(model: EmbeddingModel, body: bytes) -> Encoded:
-    """TEI's /tokenize. Raises InvalidInput (or a subclass)."""
-    request = tei.decode_tokenize(body)
-    _check_count(model, len(request.inputs))
-    prompt = model.prompt_for(request.prompt_name)
-    tokenizer = model.loaded.tokenizer
-    return tei.encode_tokenize(
-        [
-            tokenizer.pieces(prompt + text, add_special_tokens=request.add_special_tokens)
-            for text in request.inputs
-        ]
-    )
-
-
-def decode(model: EmbeddingModel, body: bytes) -> Encoded:
-    """TEI's /decode. Raises InvalidInput (or a subclass)."""
-    rows, skip = tei.decode_decode(body)
-    _check_count(model, len(rows))
-    tokenizer = model.loaded.tokenizer
-    return Encoded(encode_json([tokenizer.decode(row, skip_special_tokens=skip) for row in rows]))
-
-
-def _check_count(model: EmbeddingModel, count: int) -> None:
-    limit = model.max_inputs
-    if count > limit:
-        raise BatchTooLarge(f"{count} inputs; the limit is {limit} a request")
+def _full_texts(settings: Settings, max_length: int) -> int:
+    """Texts of the model's length that the ingest lane takes at once."""
+    fit = settings.batching.max_queue_tokens // max_length
+    return max(1, min(settings.request.max_client_batch_size, fit))

@@ -1,52 +1,66 @@
-"""The KServe model: preprocess, predict, postprocess. Every protocol goes through these three."""
+"""The KServe model: every task of every protocol is preprocess, predict, postprocess."""
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from msgspec import Struct
 
-from predictor import scheduling
+from predictor.access import Principal
 from predictor.batcher import Batcher
-from predictor.cache import RedisTier, RowCache, TokenMemo, VersionCache
-from predictor.engine.pooling import finish
-from predictor.engine.quantize import Quantized, quantize
-from predictor.errors import BadSetting, BatchTooLarge, EmptyInput, InvalidInput, NotReady
-from predictor.metrics import ModelMetrics
+from predictor.batcher.scheduling import lane_of
+from predictor.cache import RedisTier, RowCache, TokenIdCache, VersionCache
+from predictor.errors import BadModel, DeadlineExceeded, NotReady, TaskNotSupported
+from predictor.kserve_sdk import InferenceVerb, Model
 from predictor.repository import LoadedModel
-from predictor.server.kserve_sdk import InferenceVerb, Model
 from predictor.settings import Settings
+from predictor.tasks import ModelContext, Task, TaskRequest, TaskResult
+from predictor.tasks.configuration import configuration_of
 from predictor.timeline import CURRENT
 from predictor.tracing import Tracer
-from predictor.types import EmbedRequest, EmbedResult, FloatRows, Lane, OutputType, Tokens
+from predictor.types import FloatRows, Tokens
+from predictor.version_metrics import ModelMetrics
 
-# Shown a request, its tokens and its un-normalised rows `[N, dim]`, once they are computed.
-Observer = Callable[[EmbedRequest, Tokens, FloatRows], None]
+logger = logging.getLogger(__name__)
+
+# Called with a request, its rows and the engine's output for them, `[N, ...]`, after the run.
+Observer = Callable[[Any, Tokens, FloatRows], None]
 
 # Characters that are tokenised on the event loop: about 0.5 ms at most.
 INLINE_CHARACTERS = 2048
-# Cohere's input types, and the prompt names that models use for the same thing.
-PROMPT_NAMES = {
-    "search_query": ("search_query", "query", "s2p_query"),
-    "search_document": ("search_document", "document", "passage", "corpus"),
-    "classification": ("classification", "Classification"),
-    "clustering": ("clustering", "Clustering"),
-}
+INLINE_INPUTS = 16
 
 
-class Prepared(Struct):
-    """A request after preprocess; with `rows` (un-normalised vectors) after predict."""
+class TaskCall(Struct, frozen=True):
+    """A request for a task, and the API key against whose limits it counts, if there is one."""
 
-    request: EmbedRequest
+    task: Task[Any, Any]
+    request: TaskRequest
+    principal: Principal | None = None
+
+
+class Tokenized(Struct, frozen=True):
+    """A call after preprocess."""
+
+    call: TaskCall
     tokens: Tokens
+    # On the event loop's clock, seconds.
     deadline: float
-    rows: FloatRows | None = None
 
 
-class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyped
+class Computed(Struct, frozen=True):
+    """A call after predict; `output` is the engine's, or None for a task that runs no engine."""
+
+    call: TaskCall
+    tokens: Tokens
+    output: FloatRows | None
+
+
+class ServedModel(Model):  # type: ignore[misc]  # KServe's classes are untyped
     """One model version behind KServe's interface, used on one event loop."""
 
     def __init__(
@@ -54,6 +68,7 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
         loaded: LoadedModel,
         settings: Settings,
         *,
+        tasks: Mapping[str, Task[Any, Any]],
         on_fatal: Callable[[str], None],
         memory: RowCache | None = None,
         redis: RedisTier | None = None,
@@ -62,49 +77,50 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
         """Prepare; nothing runs yet.
 
         Args:
+            tasks: the tasks that this server supports, by name.
             on_fatal: called on the loop, once, when the engine cannot be brought back.
-            memory, redis: where rows are kept, if anywhere.
-            tracer: told of every batch, if any.
+            memory, redis: the tiers of the cache, if there are any.
+            tracer: records a span for each batch, if there is one.
 
         Raises:
-            BadSetting: the default prompt is not one of the model's.
+            BadModel: this server supports none of the bundle's tasks.
+            BadSetting: a prompt is malformed, or the model does not have the default one.
         """
         super().__init__(loaded.name)
         self.loaded = loaded
-        self.version, self.revision = loaded.version, loaded.bundle.revision
-        self._settings, self._on_fatal = settings, on_fatal
-        self._memory, self._redis, self._tracer = memory, redis, tracer
-        self._limits = settings.request
-        self._default_prompt = self._find_default_prompt()
+        self.version = loaded.version
+        self.revision = loaded.bundle.revision
+        self.tasks = _tasks_of(loaded, tasks)
+        self.task_names = tuple(self.tasks)
         self.metrics = ModelMetrics(loaded.name, loaded.version)
-        # They stand in every request's way: they neither wait nor raise.
-        self.observers: tuple[Observer, ...] = ()
+        # By task. Every request waits for them, so they must neither wait nor raise.
+        self.observers: dict[str, tuple[Observer, ...]] = {}
+        self._settings = settings
+        self._on_fatal = on_fatal
+        self._memory = memory
+        self._redis = redis
+        self._tracer = tracer
         self._in_flight = 0
         self._finished: asyncio.Event | None = None
         self._tokenizing = ThreadPoolExecutor(
             settings.model.tokenization_workers or loaded.engine.threads, "tokenize"
         )
-        self._memo = TokenMemo(loaded.tokenizer.ids, settings.cache) if memory else None
+        token_ids = loaded.tokenizer.ids
+        self.context = ModelContext(
+            name=loaded.name,
+            version=loaded.version,
+            revision=self.revision,
+            bundle=loaded.bundle,
+            tokenizer=loaded.tokenizer,
+            token_ids=TokenIdCache(token_ids, settings.cache).ids if memory else token_ids,
+            limits=settings.request,
+            configuration=configuration_of(loaded.bundle, settings.request),
+        )
+        _log_configuration(self.context)
         self._batcher: Batcher | None = None
         self._cache: VersionCache | None = None
-        # KServe registers only models that are ready before its server starts.
+        # KServe's attribute; this server reports `is_healthy` instead.
         self.ready = True
-
-    def _find_default_prompt(self) -> str:
-        bundle, limits = self.loaded.bundle, self._limits
-        if limits.default_prompt and limits.default_prompt_name:
-            raise BadSetting("--default-prompt and --default-prompt-name: give one of them")
-        if limits.default_prompt:
-            return limits.default_prompt
-        name = limits.default_prompt_name or bundle.default_prompt_name
-        if not name:
-            return ""
-        if name not in bundle.prompts:
-            raise BadSetting(
-                f"--default-prompt-name {name}: the model has prompts "
-                f"{', '.join(sorted(bundle.prompts)) or 'none'}"
-            )
-        return bundle.prompts[name]
 
     def start_answering(self) -> None:
         """Start the engine's threads on the running loop."""
@@ -116,6 +132,7 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
             threads=loaded.engine.threads,
             on_fatal=self._on_fatal,
             tracer=self._tracer,
+            padded=loaded.bundle.inputs == "padded",
         )
         self._batcher.start()
         if self._memory is not None or self._redis is not None:
@@ -130,7 +147,7 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
             )
 
     async def stop_answering(self, wait_s: float = 0.0) -> None:
-        """Let the requests that are here finish, then end the threads and let go of the engine."""
+        """Wait for the requests in flight, then end the threads and release the engine."""
         if self._in_flight:
             self._finished = asyncio.Event()
             with contextlib.suppress(TimeoutError):
@@ -149,33 +166,49 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
 
     @property
     def is_healthy(self) -> bool:
+        """Whether requests would be answered now."""
         return self._batcher is not None and self._batcher.healthy
 
-    @property
-    def max_inputs(self) -> int:
-        return self._limits.max_client_batch_size
-
     def load(self) -> bool:
-        """KServe calls this for an unhealthy model on every request: there is nothing to do."""
+        """Do nothing; KServe calls this on every request to an unhealthy model."""
         return self.is_healthy
+
+    def observe(self, task: str, observer: Observer) -> None:
+        """Call an observer for every computed request for a task from now on."""
+        self.observers[task] = (*self.observers.get(task, ()), observer)
+
+    def stop_observing(self, task: str, observer: Observer) -> None:
+        """Stop calling an observer."""
+        left = tuple(other for other in self.observers.get(task, ()) if other != observer)
+        self.observers[task] = left
+
+    def task(self, name: str) -> Task[Any, Any]:
+        """Return a task of this model. Raises TaskNotSupported."""
+        task = self.tasks.get(name)
+        if task is None:
+            raise TaskNotSupported(
+                f"model {self.name!r} does not support the task {name}; it supports "
+                f"{', '.join(self.task_names)}"
+            )
+        return task
 
     async def __call__(
         self,
-        body: Any,
+        body: TaskCall,
         headers: dict[str, str] | None = None,
         verb: InferenceVerb = InferenceVerb.PREDICT,
-    ) -> tuple[EmbedResult, dict[str, str]]:
+    ) -> tuple[TaskResult, dict[str, str]]:
         """Take the three steps for a decoded request; our metrics replace KServe's timing."""
-        if verb is not InferenceVerb.PREDICT or not isinstance(body, EmbedRequest):
-            raise NotImplementedError("this model embeds texts; it does not explain")
+        if verb is not InferenceVerb.PREDICT:
+            raise TaskNotSupported("this model does not support explain")
         self._in_flight += 1
         try:
-            prepared = await self.preprocess(body, headers)
-            prepared = await self.predict(prepared, headers)
-            result = self.postprocess(prepared, headers)
-            for observe in self.observers:
-                assert prepared.rows is not None
-                observe(body, prepared.tokens, prepared.rows)
+            tokenized = await self.preprocess(body, headers)
+            computed = await self.predict(tokenized, headers)
+            result = self.postprocess(computed, headers)
+            if computed.output is not None:
+                for observe in self.observers.get(body.task.name, ()):
+                    observe(body.request, computed.tokens, computed.output)
             return result, {}
         finally:
             self._in_flight -= 1
@@ -183,154 +216,138 @@ class EmbeddingModel(Model):  # type: ignore[misc]  # KServe's classes are untyp
                 self._finished.set()
 
     async def preprocess(
-        self, payload: EmbedRequest, headers: dict[str, str] | None = None
-    ) -> Prepared:
-        """Validate, put the prompt before, tokenise, truncate.
+        self, payload: TaskCall, headers: dict[str, str] | None = None
+    ) -> Tokenized:
+        """Check the request, turn its inputs into rows, count its tokens against the API key.
+
+        Long inputs are counted by their characters before they are tokenised.
 
         Raises:
-            InvalidInput: (or a subclass) the request asks for what the model cannot do.
-            RateLimited: the caller has no tokens left.
+            InvalidInput: (or a subclass) the model cannot do what the request asks for.
+            RateLimited: the key has no tokens left.
+            DeadlineExceeded: the deadline passed while the inputs were tokenised.
         """
         del headers
-        request = payload
+        request = payload.request
+        task = payload.task
         loop = asyncio.get_running_loop()
-        timeout = request.timeout_s
-        if timeout is None:
-            timeout = self._limits.request_timeout_ms / 1e3
-        deadline = loop.time() + timeout
-        self._validate(request)
+        timeout_s = self._settings.request.request_timeout_ms / 1e3
+        if request.timeout_s is not None:
+            timeout_s = min(timeout_s, request.timeout_s)
+        deadline = loop.time() + timeout_s
+        task.check(request, self.context)
+        principal = payload.principal
+        charged = 0
+        if principal is not None and (charged := task.least_tokens(request, self.context)):
+            principal.charge_tokens(charged, time.monotonic())
         started = time.perf_counter()
-        if self._is_short(request.inputs):
-            tokens = self._tokenize(request)
+        if _is_small(task.inputs(request)):
+            tokens = task.rows(request, self.context)
         else:
-            tokens = await loop.run_in_executor(self._tokenizing, self._tokenize, request)
+            tokens = await self._rows_in_thread(task, request, deadline)
         if (timeline := CURRENT.get()) is not None:
             timeline.tokenize = time.perf_counter() - started
         if tokens.truncated:
             self.metrics.truncated.inc(len(tokens.truncated))
-        if request.spend is not None:
-            request.spend(tokens.total)
-        return Prepared(request, tokens, deadline)
+        if principal is not None:
+            principal.settle_tokens(charged, tokens.total + tokens.extra, time.monotonic())
+        return Tokenized(payload, tokens, deadline)
 
-    async def predict(self, payload: Prepared, headers: dict[str, str] | None = None) -> Prepared:
-        """Rows from the cache, or through the batcher.
+    async def _rows_in_thread(
+        self, task: Task[Any, Any], request: TaskRequest, deadline: float
+    ) -> Tokens:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await loop.run_in_executor(
+                    self._tokenizing, task.rows, request, self.context
+                )
+        except TimeoutError as error:
+            request.abandoned = True
+            raise DeadlineExceeded("the deadline passed while the inputs were tokenised") from error
+        except asyncio.CancelledError:
+            request.abandoned = True
+            raise
+
+    async def predict(self, payload: Tokenized, headers: dict[str, str] | None = None) -> Computed:
+        """Get the engine's output for every row from the cache or the batcher.
 
         Raises:
-            Overloaded, NotReady, DeadlineExceeded, EngineError: they were not computed.
+            Overloaded, NotReady, DeadlineExceeded, EngineError: the rows were not computed.
         """
         del headers
+        call = payload.call
+        tokens = payload.tokens
         if self._batcher is None:
             raise NotReady("the model is not started")
-        total = payload.tokens.total
-        lane = scheduling.lane_of(payload.request.lane, total, self._settings.batching.query_tokens)
-        ids, deadline = payload.tokens.ids, payload.deadline
-        if self._cache is not None:
-            payload.rows = await self._through_cache(payload, lane)
-        else:
-            payload.rows = await self._batcher.embed(ids, lane, deadline)
-        return payload
-
-    async def _through_cache(self, payload: Prepared, lane: Lane) -> FloatRows:
-        """Rows from the cache where it has them; its own time is what is neither queue nor run."""
-        assert self._cache is not None
+        if call.task.output is None:
+            return Computed(call, tokens, None)
+        lane = lane_of(call.request.lane, tokens.total, self._settings.batching)
+        cache = self._cache
+        if cache is None:
+            output = await self._batcher.embed(tokens.ids, lane, payload.deadline)
+            return Computed(call, tokens, output)
         started = time.perf_counter()
-        rows = await self._cache.embed(
-            payload.tokens.ids, lane, payload.deadline, use_cache=payload.request.cache
-        )
+        output = await cache.embed(tokens.ids, lane, payload.deadline, use_cache=call.request.cache)
         if (timeline := CURRENT.get()) is not None:
+            # The time that is neither queue nor run is the cache's own.
             spent = time.perf_counter() - started
             timeline.cache = max(0.0, spent - timeline.queue - timeline.run)
-        return rows
+        return Computed(call, tokens, output)
 
-    def postprocess(self, result: Prepared, headers: dict[str, str] | None = None) -> EmbedResult:
-        """Cut dimensions, normalise, quantise (pooling is the engine's)."""
+    def postprocess(self, result: Computed, headers: dict[str, str] | None = None) -> TaskResult:
+        """Make the task's result from the engine's output."""
         del headers
-        request, rows = result.request, result.rows
-        assert rows is not None
-        normalize = self.loaded.bundle.normalize if request.normalize is None else request.normalize
-        vectors = finish(rows, request.dimensions, normalize)
-        quantized: dict[OutputType, Quantized] = {
-            kind: quantize(vectors, kind)
-            for kind in request.output_types
-            if kind is not OutputType.FLOAT
-        }
-        return EmbedResult(
-            vectors=vectors,
-            tokens=result.tokens.total,
-            truncated=result.tokens.truncated,
-            model=self.name,
-            version=self.version,
-            revision=self.revision,
-            request_id=request.request_id,
-            quantized=quantized,
+        call = result.call
+        answer: TaskResult = call.task.result(
+            call.request, result.tokens, result.output, self.context
         )
+        return answer
 
-    def _validate(self, request: EmbedRequest) -> None:
-        count, limit = len(request.inputs), self._limits.max_client_batch_size
-        if not count:
-            raise EmptyInput("no inputs; at least one text is needed")
-        if count > limit:
-            raise BatchTooLarge(f"{count} inputs; the limit is {limit} a request")
-        self._check_dimensions(request.dimensions)
-        if self._limits.token_ids == "refuse" and not isinstance(request.inputs[0], str):
-            raise InvalidInput(
-                "token ids are refused here (--token-ids refuse): they must be of this model's own "
-                "tokenizer; send texts (langchain: check_embedding_ctx_length=False)"
-            )
 
-    def _check_dimensions(self, asked: int | None) -> None:
-        bundle = self.loaded.bundle
-        if asked is None or asked == bundle.dimensions:
-            return
-        if not 1 <= asked <= bundle.dimensions:
-            raise InvalidInput(f"dimensions is {asked}; this model gives 1 to {bundle.dimensions}")
-        if bundle.matryoshka and asked not in bundle.matryoshka:
-            listed = ", ".join(map(str, bundle.matryoshka))
-            raise InvalidInput(
-                f"dimensions is {asked}; this model was trained to be cut to {listed}"
-            )
+def _tasks_of(
+    loaded: LoadedModel, tasks: Mapping[str, Task[Any, Any]]
+) -> dict[str, Task[Any, Any]]:
+    """The tasks that the bundle lists, the server supports and the engine has the output for.
 
-    @staticmethod
-    def _is_short(inputs: list[str] | list[list[int]]) -> bool:
-        if len(inputs) == 1:
-            return len(inputs[0]) <= INLINE_CHARACTERS
-        return len(inputs) <= 16 and sum(map(len, inputs)) <= INLINE_CHARACTERS
+    Raises:
+        BadModel: there are only universal tasks.
+    """
+    listed = loaded.bundle.tasks
+    gives = loaded.engine.outputs
+    supported = [
+        tasks[name]
+        for name in listed
+        if name in tasks and (tasks[name].output is None or tasks[name].output in gives)
+    ]
+    if not supported:
+        known = [name for name, task in tasks.items() if not task.universal]
+        raise BadModel(
+            f"the bundle has the tasks {', '.join(listed) or 'none'}; this server supports "
+            f"{', '.join(known)}"
+        )
+    universal = [task for task in tasks.values() if task.universal]
+    return {task.name: task for task in (*supported, *universal)}
 
-    def _tokenize(self, request: EmbedRequest) -> Tokens:
-        truncate = self._limits.auto_truncate if request.truncate is None else request.truncate
-        tokenizer, inputs = self.loaded.tokenizer, request.inputs
-        if not isinstance(inputs[0], str):
-            return tokenizer.wrap(
-                inputs,
-                truncate=truncate,
-                direction=request.truncation_direction,
-            )
-        prompt = self.prompt_for(request.prompt_name, request.input_type)
-        texts: list[str] = inputs
-        if prompt:
-            texts = [prompt + text for text in texts]
-        rows = tokenizer.ids(texts) if self._memo is None else self._memo.ids(texts)
-        return tokenizer.limit(rows, truncate=truncate, direction=request.truncation_direction)
 
-    def has_default_prompt(self, request: EmbedRequest) -> bool:
-        """Whether its texts get what those of a request that names no prompt get."""
-        return self.prompt_for(request.prompt_name, request.input_type) == self._default_prompt
+def _log_configuration(context: ModelContext) -> None:
+    """Say which prompts and which length of vectors hold."""
+    configuration = context.configuration
+    logger.info(
+        "%s version %s, revision %s, configuration %s: vectors %s unless a request says otherwise, "
+        "prompts %s, default prompt %r",
+        context.name,
+        context.version,
+        context.revision,
+        configuration.id,
+        "of length 1" if configuration.normalize else "as the model gives them",
+        dict(configuration.prompts) or "none",
+        configuration.default_prompt,
+    )
 
-    def prompt_for(self, name: str | None, input_type: str | None = None) -> str:
-        """The text put before each input.
 
-        Raises:
-            InvalidInput: the model has no prompt of that name.
-        """
-        prompts = self.loaded.bundle.prompts
-        if name is not None:
-            if name not in prompts:
-                raise InvalidInput(
-                    f"prompt_name {name[:80]!r} is unknown; this model has "
-                    f"{', '.join(sorted(prompts)) or 'no prompts'}"
-                )
-            return prompts[name]
-        for candidate in PROMPT_NAMES.get(input_type or "", ()):
-            if candidate in prompts:
-                return prompts[candidate]
-        return self._default_prompt
+def _is_small(inputs: Sequence[Any]) -> bool:
+    """Whether tokenising takes the event loop less time than handing it to a thread."""
+    if len(inputs) == 1:
+        return len(inputs[0]) <= INLINE_CHARACTERS
+    return len(inputs) <= INLINE_INPUTS and sum(map(len, inputs)) <= INLINE_CHARACTERS

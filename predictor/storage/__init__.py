@@ -1,9 +1,8 @@
 """Fetches models from object stores and hubs into a folder that is served like any other.
 
-KServe does this with a container that runs before the server. Where there is no KServe, or one
-server has many models that come and go, the server does it with the same library. The clients of
-the stores run in a process of their own: their memory goes when they are done, and what hangs can
-be killed.
+KServe does this with an init container. Without KServe, or if the models of one server change
+often, the server does it with the same library. The clients of the stores run in a child process,
+so that their memory is freed when they are done, and a client that hangs can be killed.
 """
 
 from predictor.storage.failure import FetchFailed

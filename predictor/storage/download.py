@@ -1,4 +1,4 @@
-"""Runs the downloading process: within a deadline, to its end, with nothing left of it."""
+"""Runs the downloading process within a deadline, and leaves no process of it behind."""
 
 import logging
 import os
@@ -16,49 +16,59 @@ import msgspec
 
 import predictor
 from predictor.progress import LINE_EVERY_S
-from predictor.storage.failure import Failure, Reason
-from predictor.storage.messages import Order, Report
+from predictor.storage.failure import Failure, FailureKind
+from predictor.storage.messages import FetchOrder, FetchReport
 from predictor.storage.tree import size_of
 from predictor.storage.uri import mask_text, masked
 
 logger = logging.getLogger(__name__)
 
-# How often the process is looked at, and how long it may take to be gone when killed, seconds.
-LOOK_S = 0.1
-GONE_S = 5.0
-# What is kept of what the process writes, bytes: the report is shorter, of the rest the end counts.
+# Time between two checks of the process, seconds.
+POLL_S = 0.1
+# Longest wait for the end of a process that was killed, seconds.
+KILL_S = 5.0
+# Bytes kept of the end of each output of the process; the report is shorter.
 KEPT_BYTES = 65_536
-# Of a repository on a hub: other frameworks' weights, and graphs that are not served.
+# Files of a hub's repository that are not fetched: other frameworks' weights, other graphs.
 UNWANTED = (
-    "*.h5", "*.msgpack", "*.ot", "*.tflite", "coreml/*", "openvino/*",
-    "onnx/model_*.onnx", "training_args.bin",
-)  # fmt: skip
+    "*.h5",
+    "*.msgpack",
+    "*.ot",
+    "*.tflite",
+    "coreml/*",
+    "openvino/*",
+    "onnx/model_*.onnx",
+    "training_args.bin",
+)
 
 
 def child_environment(uri: str, environment: Mapping[str, str], temporary: Path) -> dict[str, str]:
-    """The environment of the process: its temporary files go with the download."""
+    """The environment of the process, with its temporary files in the folder `temporary`."""
     child = dict(environment)
     child |= {"TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1"}
     child["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-    # Not HF_HOME: a token may lie there. Home may be read-only.
+    # Not HF_HOME, which may hold a token. The home directory may be read-only.
     for name in ("HF_HUB_CACHE", "HF_XET_CACHE", "MODELSCOPE_CACHE"):
         child.setdefault(name, str(temporary / "cache"))
     package = str(Path(predictor.__file__).parents[1])
     child["PYTHONPATH"] = os.pathsep.join(filter(None, (package, child.get("PYTHONPATH"))))
-    chosen = child.get("STORAGE_ALLOW_PATTERNS") or child.get("STORAGE_IGNORE_PATTERNS")
-    if uri.startswith("hf://") and not chosen:
+    patterns = child.get("STORAGE_ALLOW_PATTERNS") or child.get("STORAGE_IGNORE_PATTERNS")
+    if uri.startswith("hf://") and not patterns:
         child["STORAGE_IGNORE_PATTERNS"] = ",".join(UNWANTED)
     return child
 
 
-def download(uri: str, aside: Path, deadline: float, stop: threading.Event) -> Report:
-    """Fetch to `aside/tree`; whatever happens, no process of it is left.
+def download(
+    uri: str, staging: Path, deadline: float, timeout_s: float, stop: threading.Event
+) -> FetchReport:
+    """Fetch to `staging/tree`; no process of it is left, whatever happens.
 
     Args:
         deadline: on the monotonic clock, seconds.
-        stop: ends it early when set.
+        timeout_s: what the deadline was made of, for the message.
+        stop: ends the download early when set.
     """
-    tree, temporary = aside / "tree", aside / "tmp"
+    tree, temporary = staging / "tree", staging / "tmp"
     tree.mkdir()
     temporary.mkdir()
     # -P: no module of the working directory is taken for one of Python's.
@@ -74,19 +84,26 @@ def download(uri: str, aside: Path, deadline: float, stop: threading.Event) -> R
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        answer, log = Tail(process.stdout), Tail(process.stderr)
-        _give(process.stdin, msgspec.json.encode(Order(uri, str(tree), os.getpid())))
-        early = _wait(process, deadline, stop, _Watch(masked(uri), tree).look)
+        report, log = Tail(process.stdout), Tail(process.stderr)
+        _send(process.stdin, msgspec.json.encode(FetchOrder(uri, str(tree), os.getpid())))
+        progress = _ProgressLog(masked(uri), tree)
+        is_given_up = _wait(process, deadline, stop, progress.update)
     finally:
         _end(process)
     written = mask_text(log.text().decode(errors="replace")).strip()
     if written:
         logger.debug("%s: the clients wrote: %s", masked(uri), written[-2000:])
-    return Report(Failure(early)) if early else _report(answer.text(), process.returncode)
+    if is_given_up and stop.is_set():
+        return FetchReport(Failure(FailureKind.FAILED, "stopped before it was fetched"))
+    if is_given_up:
+        megabytes = size_of(tree) / 1e6
+        detail = f"not fetched within {timeout_s:g} s ({megabytes:.1f} MB came)"
+        return FetchReport(Failure(FailureKind.TIMED_OUT, detail))
+    return _report(report.text(), process.returncode)
 
 
 class Tail:
-    """Reads a pipe to its end in a thread, and keeps the last of it."""
+    """Reads a pipe to its end in a thread, and keeps its last bytes."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe
@@ -100,26 +117,29 @@ class Tail:
                 self._kept = (self._kept + chunk)[-KEPT_BYTES:]
 
     def text(self) -> bytes:
-        self._thread.join(GONE_S)
+        self._thread.join(KILL_S)
         return self._kept
 
 
-class _Watch:
-    """A log line now and then, with what has come so far."""
+class _ProgressLog:
+    """A log line every `LINE_EVERY_S` seconds with the size of the download so far."""
 
     def __init__(self, shown: str, tree: Path) -> None:
-        self._shown, self._tree = shown, tree
-        self._started = self._last = time.monotonic()
+        self._shown = shown
+        self._tree = tree
+        self._started = time.monotonic()
+        self._last = self._started
 
-    def look(self, now: float) -> None:
+    def update(self, now: float) -> None:
         if now - self._last >= LINE_EVERY_S:
             self._last = now
-            came = size_of(self._tree) / 1e6
-            logger.info("fetching %s: %.1f MB in %.0f s", self._shown, came, now - self._started)
+            megabytes = size_of(self._tree) / 1e6
+            elapsed_s = now - self._started
+            logger.info("fetching %s: %.1f MB in %.0f s", self._shown, megabytes, elapsed_s)
 
 
-def _give(pipe: IO[bytes], order: bytes) -> None:
-    # Broken if it is dead already, which its exit status tells.
+def _send(pipe: IO[bytes], order: bytes) -> None:
+    # The pipe is broken if the process is dead already; its exit status says so.
     with suppress(BrokenPipeError), pipe:
         pipe.write(order)
 
@@ -128,35 +148,38 @@ def _wait(
     process: subprocess.Popen[bytes],
     deadline: float,
     stop: threading.Event,
-    look: Callable[[float], None],
-) -> Reason | None:
-    """Wait for the end without taking the exit status: until then its group has a name."""
+    on_poll: Callable[[float], None],
+) -> bool:
+    """Wait for the end of the process; whether it was given up instead.
+
+    The exit status is left: until it is taken, no other process group gets this one's number.
+    """
     while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         now = time.monotonic()
-        if now >= deadline:
-            return Reason.DEADLINE
-        if stop.wait(min(LOOK_S, deadline - now)):
-            return Reason.STOPPED
-        look(now)
-    return None
+        if now >= deadline or stop.wait(min(POLL_S, deadline - now)):
+            return True
+        on_poll(now)
+    return False
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Kill the process and all that it forked."""
-    # Nobody may be left in the group; macOS says PermissionError of zombies.
+    # The group may be empty; macOS raises PermissionError for zombies.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     try:
-        process.wait(GONE_S)
+        process.wait(KILL_S)
     except subprocess.TimeoutExpired:
         logger.error("process %d cannot be killed: its disk does not answer", process.pid)
 
 
-def _report(answer: bytes, status: int | None) -> Report:
+def _report(content: bytes, status: int | None) -> FetchReport:
     try:
-        return msgspec.json.decode(answer, type=Report)
+        return msgspec.json.decode(content, type=FetchReport)
     except msgspec.DecodeError:
         how = f"exit status {status}"
         if status is not None and status < 0:
             how = signal.Signals(-status).name
-        return Report(Failure(Reason.KILLED, how))
+        detail = f"the process that fetches was killed ({how}), often for memory"
+        hint = "raise the container's limit, or fetch again"
+        return FetchReport(Failure(FailureKind.FAILED, detail, hint))

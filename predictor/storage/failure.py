@@ -1,4 +1,4 @@
-"""What can go wrong while fetching, by meaning, and the errors that say so."""
+"""What can go wrong while fetching: six kinds, and the errors that carry them."""
 
 from enum import StrEnum
 
@@ -6,57 +6,50 @@ import msgspec
 
 from predictor.errors import BadModel
 
-# Part of every message of Escapes: the workers of some clients hand back texts only.
-LEADS_OUT = "leads out of the download"
+# End of every message of `Escapes`.
+LEADS_OUT = (
+    "leads out of the model's folder; pack it again without '..', absolute paths, links to "
+    "elsewhere and special files"
+)
 
 
-class Reason(StrEnum):
-    """Why nothing came."""
+class FailureKind(StrEnum):
+    """Why nothing was fetched, as far as the user's next step depends on it."""
 
-    DEADLINE = "deadline"
-    STOPPED = "stopped"
-    KILLED = "killed"
-    FORBIDDEN = "forbidden"
-    CREDENTIALS = "credentials"
     NOT_FOUND = "not_found"
-    NO_MODEL = "no_model"
-    NO_HOST = "no_host"
-    UNREACHABLE = "unreachable"
-    SLOW = "slow"
-    STATUS = "status"
-    DISK_FULL = "disk_full"
     DENIED = "denied"
-    ARCHIVE = "archive"
-    CONTENT_TYPE = "content_type"
-    ESCAPES = "escapes"
-    PACKAGE = "package"
-    OTHER = "other"
+    UNREACHABLE = "unreachable"
+    NO_SPACE = "no_space"
+    TIMED_OUT = "timed_out"
+    FAILED = "failed"
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """reason, what the sentence needs beside it, and the client's own words for the log."""
+    """A fetch that failed."""
 
-    reason: Reason
-    detail: str = ""
-    words: str = ""
+    kind: FailureKind
+    # The client's last line, without secrets, or a sentence of our own.
+    detail: str
+    # What to do about it; empty: what the kind suggests.
+    hint: str = ""
 
 
 class FetchFailed(BadModel):
-    """Nothing was fetched; what was there before is untouched. `cause` is for decisions."""
+    """Nothing was fetched; the mirror is as it was."""
 
     reason = "fetch"
 
-    def __init__(self, message: str, cause: Reason) -> None:
+    def __init__(self, message: str, kind: FailureKind) -> None:
         super().__init__(message)
-        self.cause = cause
+        self.kind = kind
 
 
 class Escapes(Exception):
-    """Something in the download would be written, or points, outside of its folder."""
+    """A file of the download would be written, or points, outside of its folder."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name!r} {LEADS_OUT}")
 
 
 class NoModel(Exception):
-    """What came holds no model."""
+    """The download holds no model."""

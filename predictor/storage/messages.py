@@ -1,23 +1,28 @@
-"""What the server and the downloading process tell each other."""
+"""What the server and the downloading process send each other."""
 
 import msgspec
 
 from predictor.storage.failure import Failure
 
 
-class Order(msgspec.Struct, frozen=True):
-    """What to fetch to where; parent: the process to die with.
+class FetchOrder(msgspec.Struct, frozen=True):
+    """What the process has to do.
 
-    Not given as arguments, because others can read those, and the URI may hold a password.
+    It is not given as arguments: other users of the machine can read those, and the URI may hold a
+    password.
     """
 
     uri: str
+    # The folder to download into.
     tree: str
+    # The process with which to die.
     parent: int
 
 
-class Report(msgspec.Struct, frozen=True):
-    """How it ended. refused: a sentence for each version that must not be published."""
+class FetchReport(msgspec.Struct, frozen=True):
+    """How a download ended."""
 
+    # None: it succeeded.
     failure: Failure | None = None
+    # A sentence for each version that must not be published.
     refused: tuple[str, ...] = ()

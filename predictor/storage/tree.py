@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from predictor.engine.bundle import MANIFEST, is_bundle, sha256
+from predictor.bundle.manifest import MANIFEST, is_bundle, sha256
+from predictor.bundle.version_folder import VERSION_NUMBER, is_version_folder
 from predictor.storage.failure import Escapes, NoModel
-from predictor.storage.uri import NUMBER
 
 # Beside a version's files: the digest of all of them, so that it is worked out once.
 CONTENT = ".content"
@@ -35,19 +35,13 @@ class Version:
         return "/".join(filter(None, (self.model, str(self.number or ""))))
 
 
-def is_version(folder: Path) -> bool:
-    return is_bundle(folder) or any(
-        (folder / name).is_file() for name in ("config.json", "modules.json")
-    )
-
-
 def survey(tree: Path, number: int | None = None) -> list[Version]:
     """The versions in a folder, by the rules of a repository: a version, a model, or models.
 
     Args:
         number: of the version, if the folder is one itself.
     """
-    if is_version(tree):
+    if is_version_folder(tree):
         return [Version("", number, tree)]
     folders = list(_folders(tree))
     numbered = _numbered("", folders)
@@ -57,13 +51,13 @@ def survey(tree: Path, number: int | None = None) -> list[Version]:
 
 
 def _model(folder: Path) -> list[Version]:
-    if is_version(folder):
+    if is_version_folder(folder):
         return [Version(folder.name, None, folder)]
     return _numbered(folder.name, list(_folders(folder)))
 
 
 def _numbered(model: str, folders: list[Path]) -> list[Version]:
-    return [Version(model, int(f.name), f) for f in folders if NUMBER.fullmatch(f.name)]
+    return [Version(model, int(f.name), f) for f in folders if VERSION_NUMBER.fullmatch(f.name)]
 
 
 def _folders(folder: Path) -> Iterator[Path]:
@@ -75,7 +69,7 @@ def _folders(folder: Path) -> Iterator[Path]:
 def in_mirror(mirror: Path) -> dict[tuple[str, int], Path]:
     """All versions of a mirror by (model, number), also where both kinds of layout are mixed."""
     folders = list(_folders(mirror))
-    named = [folder for folder in folders if not NUMBER.fullmatch(folder.name)]
+    named = [folder for folder in folders if not VERSION_NUMBER.fullmatch(folder.name)]
     versions = _numbered("", folders)
     versions += [version for f in named for version in _numbered(f.name, list(_folders(f)))]
     return {(version.model, version.number or 0): version.folder for version in versions}

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from predictor.bundle.version_folder import VERSION_NUMBER
 from predictor.errors import BadSetting
+from predictor.extras import install
 
-# The same rule as for the folders of a repository.
-NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 SCHEMES = ("s3", "gs", "hf", "http", "https", "file", "hdfs", "webhdfs", "modelscope")
 HUBS = ("hf", "modelscope")
@@ -19,7 +19,7 @@ AZURE_BLOB = (".blob.core.windows.net", ".blob.storage.azure.net")
 AZURE = (*AZURE_BLOB, ".file.core.windows.net", ".file.storage.azure.net")
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 QUERY = re.compile(r"\?[^\s'\"<>]+")
-# Up to the last @ of the authority: a password may hold one that nobody quoted.
+# Up to the last @ of the authority, as a password may hold an unquoted @.
 USER = re.compile(r"(://)[^/\s'\"]*@")
 
 
@@ -53,7 +53,7 @@ def check_uri(uri: str) -> None:
     if not rest.strip("/"):
         raise BadSetting(f"{shown}: names no model")
     if importlib.util.find_spec("kserve_storage") is None:
-        raise BadSetting(f"{shown}: needs the package kserve-storage: pip install '.[storage]'")
+        raise BadSetting(f"{shown}: needs the package kserve-storage: {install('storage')}")
 
 
 def masked(uri: str) -> str:
@@ -95,7 +95,7 @@ def as_fetched(uri: str) -> str:
 def number_of(uri: str) -> int | None:
     """The version that the URI itself names by a number at its end."""
     last = urlsplit(uri).path.rstrip("/").rpartition("/")[2]
-    return int(last) if NUMBER.fullmatch(last) else None
+    return int(last) if VERSION_NUMBER.fullmatch(last) else None
 
 
 def mirror_of(cache: Path, uri: str) -> Path:

@@ -1,6 +1,8 @@
 """The one sentence that the user reads: the URI, what went wrong, and what to do about it."""
 
-from predictor.storage.failure import Failure, FetchFailed, Reason
+from pathlib import Path
+
+from predictor.storage.failure import Failure, FailureKind, FetchFailed
 from predictor.storage.uri import masked, store_of
 
 CREDENTIALS = {
@@ -18,49 +20,32 @@ ENDPOINTS = {
     "gs": "the proxy (HTTPS_PROXY)",
     "hf": "HF_ENDPOINT and the proxy (HTTPS_PROXY)",
 }
+# What each kind of failure is called before the client's own line.
+PROBLEMS = {
+    FailureKind.NOT_FOUND: "not found",
+    FailureKind.DENIED: "access denied",
+    FailureKind.UNREACHABLE: "cannot be reached",
+    FailureKind.NO_SPACE: "no space left",
+    FailureKind.TIMED_OUT: "timed out",
+    FailureKind.FAILED: "cannot be fetched",
+}
 
 
-def failed(uri: str, failure: Failure, timeout_s: float, came: int, mirror: str) -> FetchFailed:
-    """The error for what happened.
-
-    Args:
-        came: bytes that were there when it ended.
-        mirror: the folder that was written to.
-    """
-    sentence = _sentence(uri, failure, timeout_s, came, mirror)
-    return FetchFailed(f"{masked(uri)}: {sentence}", failure.reason)
+def fetch_failed(uri: str, failure: Failure, mirror: Path) -> FetchFailed:
+    """The error for a failure; `mirror` is the folder that was written to."""
+    sentence = f"{masked(uri)}: {PROBLEMS[failure.kind]}: {failure.detail}"
+    hint = failure.hint or _hint(failure.kind, store_of(uri), mirror)
+    return FetchFailed(f"{sentence}; {hint}" if hint else sentence, failure.kind)
 
 
-def _sentence(uri: str, failure: Failure, timeout_s: float, came: int, mirror: str) -> str:
-    store, detail = store_of(uri), failure.detail
-    credentials = f"check {CREDENTIALS.get(store, 'the credentials')}"
-    network = f"check the URI, the network and {ENDPOINTS.get(store, 'the proxy (HTTPS_PROXY)')}"
-    sentences = {
-        Reason.DEADLINE: f"not fetched within {timeout_s:g} s ({came / 1e6:.1f} MB came); check "
-        "the network, or raise --download-timeout-s",
-        Reason.STOPPED: "stopped before it was fetched",
-        Reason.KILLED: f"the process that fetches was killed ({detail}), often for memory; raise "
-        "the container's limit or fetch again",
-        Reason.FORBIDDEN: f"access denied (403); {credentials}",
-        Reason.CREDENTIALS: f"not signed in ({detail}); {credentials}",
-        Reason.NOT_FOUND: "not found; check the names in the URI",
-        Reason.NO_MODEL: f"{detail}; check the URI",
-        Reason.NO_HOST: f"no such host; {network}",
-        Reason.UNREACHABLE: f"cannot be reached ({detail}); {network}",
-        Reason.SLOW: f"the server stopped answering; {network}",
-        Reason.STATUS: f"the server answers with status {detail}; {_status_mend(detail, network)}",
-        Reason.DISK_FULL: f"the disk of {mirror} is full; free space or give another --cache-dir",
-        Reason.DENIED: f"{detail} cannot be read or written; check its permissions",
-        Reason.ARCHIVE: f"the archive cannot be unpacked: {detail}; upload it again",
-        Reason.CONTENT_TYPE: "the server does not say that this is an archive (Content-Type); "
-        "give the URI of a .zip or .tar.gz and check what is behind it",
-        Reason.ESCAPES: f"refused: {detail} leads out of the model's folder; pack it anew without "
-        "'..', absolute paths, links to elsewhere and special files",
-        Reason.PACKAGE: f"this kind of store needs the Python package {detail}; install it",
-        Reason.OTHER: f"cannot be fetched ({detail}); the log has the client's words",
+def _hint(kind: FailureKind, store: str, mirror: Path) -> str:
+    hints = {
+        FailureKind.NOT_FOUND: "check the names in the URI",
+        FailureKind.DENIED: f"check {CREDENTIALS.get(store, 'the credentials')}",
+        FailureKind.UNREACHABLE: "check the URI, the network and "
+        f"{ENDPOINTS.get(store, 'the proxy (HTTPS_PROXY)')}",
+        FailureKind.NO_SPACE: f"free space on the disk of {mirror}, or give another --cache-dir",
+        FailureKind.TIMED_OUT: "check the network, or raise --download-timeout-s",
+        FailureKind.FAILED: "",  # the client's own line is all that is known
     }
-    return sentences[failure.reason]
-
-
-def _status_mend(status: str, network: str) -> str:
-    return "try again later" if status == "429" or status.startswith("5") else network
+    return hints[kind]

@@ -1,8 +1,8 @@
-"""Traces of requests and batches, sent to an OpenTelemetry collector: behind everybody's back.
+"""Traces of requests and batches, sent to an OpenTelemetry collector by a thread of their own.
 
-The event loop decides whether a request is sampled and, at its end, queues what is known of it.
-Spans are made, encoded and sent on one thread; what the collector does not take is dropped and
-counted. Without tracing there is no tracer: `Tracer.open` gives None, and nothing is imported.
+The event loop decides whether a request is sampled and, at its end, queues the facts about it. One
+thread makes, encodes and sends the spans; spans that cannot be sent are dropped and counted. If
+tracing is off, `Tracer.open` returns None and OpenTelemetry is not imported.
 """
 
 from predictor.tracing.spans import BatchFacts, PlainSpan, RequestFacts, RequestSpan

@@ -1,7 +1,7 @@
-"""The way of spans out of the process: a bounded queue and one thread that empties it.
+"""Delivery of spans: a bounded queue, and one thread that sends what is in it.
 
-The SDK's own processor logs a line for every span that it drops and counts none, waits up to half a
-minute at the end, and has spans made on the thread that answers requests.
+The SDK's own span processor logs a line for every span that it drops but does not count them, waits
+up to half a minute at shutdown, and makes the spans on the thread that answers requests.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from predictor.tracing.spans import PlainSpan
 
 logger = logging.getLogger(__name__)
 
-# Spans waiting: about 10 MB, or a second of 1000 sampled requests.
+# Most spans in the queue: about 10 MB, or one second at 1000 sampled requests a second.
 QUEUE_SPANS = 8192
-# Spans an export: encoding them takes a millisecond, in which the event loop may have to wait.
+# Most spans per export. Encoding them takes 1 ms, during which the event loop may have to wait.
 AT_ONCE = 128
-# How long spans wait for company, seconds.
+# How long spans wait for others to be exported with, seconds.
 DELAY_S = 1.0
-# What aborting an export may take at the end, seconds.
+# Longest wait for an aborted export at shutdown, seconds.
 ABORT_S = 0.5
 
 Fate = Literal["exported", "failed", "dropped"]
@@ -31,27 +31,31 @@ Make = Callable[[], Sequence[PlainSpan]]
 
 
 class Sender(Protocol):
-    """Where spans go. Used on the delivery's thread; `close` from any."""
+    """Sends spans. Used on the delivery's thread, except for `close`, which any thread may call."""
 
     def send(self, spans: Sequence[PlainSpan]) -> str:
-        """Deliver within a bounded time; why they were not, or nothing."""
+        """Send spans within a bounded time; return why they were not sent, or an empty text."""
 
     def close(self) -> None:
-        """Abort what is being sent."""
+        """Abort an export that is under way."""
 
 
 class Delivery:
-    """`put` from one thread (the event loop's) and never wait.
+    """Queues spans and sends them. `put` never waits; only the event loop's thread calls it.
 
-    Should the thread die, the queue fills up and the rest is dropped, which is counted.
+    If the sending thread dies, the queue fills up, and further spans are dropped and counted.
     """
 
     def __init__(self, sender: Sender, count: Count) -> None:
-        self._sender, self._count = sender, count
+        self._sender = sender
+        self._count = count
         self._queue: deque[tuple[int, Make]] = deque()
-        # Each written by one thread only, so that no lock is needed.
-        self._put = self._taken = 0
-        self._closing = self._abandoned = self._failing = False
+        # Each of these is written by one thread only, so no lock is needed.
+        self._put = 0
+        self._removed = 0
+        self._closing = False
+        self._abandoned = False
+        self._failing = False
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._main, name="tracing", daemon=True)
         self._thread.start()
@@ -59,11 +63,11 @@ class Delivery:
     @property
     def waiting(self) -> int:
         """Spans in the queue."""
-        return self._put - self._taken
+        return self._put - self._removed
 
     def put(self, size: int, make: Make) -> None:
-        """Queue what `make` will make of it, `size` spans; or drop it if there is no room."""
-        waiting = self._put - self._taken + size
+        """Queue the `size` spans that `make` will make, or drop them if there is no room."""
+        waiting = self._put - self._removed + size
         if waiting > QUEUE_SPANS or self._closing:
             self._count("dropped", size)
             return
@@ -80,7 +84,7 @@ class Delivery:
         self._empty()
 
     def _empty(self) -> None:
-        """Send what waits. A part of an export's worth is left to wait, unless it was all."""
+        """Send one export, and further ones while the queue holds a full export."""
         while self._queue and not self._abandoned:
             self._deliver(*self._take())
             if not self._closing and self.waiting < AT_ONCE:
@@ -92,16 +96,16 @@ class Delivery:
             spans, make = self._queue.popleft()
             makes.append(make)
             size += spans
-        self._taken += size
+        self._removed += size
         return size, makes
 
     def _deliver(self, size: int, makes: Sequence[Make]) -> None:
         try:
             reason = self._sender.send([span for make in makes for span in make()])
-        except Exception:  # whatever it is, the next ones may go well
+        except Exception:  # the next export may succeed
             if not self._failing:  # once, not at every export
                 logger.exception("spans could not be sent")
-            reason = "see the error before"
+            reason = "see the previous error"
         self._count("failed" if reason else "exported", size)
         if bool(reason) != self._failing:
             self._failing = bool(reason)
@@ -111,7 +115,7 @@ class Delivery:
                 logger.info("spans are delivered again")
 
     async def close(self, timeout_s: float) -> None:
-        """Send what waits, for at most about `timeout_s`; the rest is dropped."""
+        """Send the queue for at most about `timeout_s`, and drop the rest."""
         self._closing = True
         self._wake.set()
         await asyncio.to_thread(self._end, time.monotonic() + timeout_s)

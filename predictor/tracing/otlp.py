@@ -1,4 +1,4 @@
-"""OpenTelemetry's SDK and exporters: the only place that imports them, when tracing is on."""
+"""The only module that imports OpenTelemetry; it is imported only if tracing is on."""
 
 import logging
 from collections.abc import Sequence
@@ -16,9 +16,6 @@ from predictor import __version__
 from predictor.tracing.config import Config
 from predictor.tracing.spans import MAX_LINKS, PlainSpan
 
-# Longer ones need not be passed on. Source: W3C Trace Context, section 3.3.1.5.
-MAX_TRACESTATE = 512
-
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE = InstrumentationScope("predictor", __version__)
 _OK, _ERROR = Status(StatusCode.UNSET), Status(StatusCode.ERROR)
@@ -31,9 +28,9 @@ class _Resource(Resource):
 
 
 class _Complaints(logging.Handler):
-    """Keeps what the exporter says of one export, in place of lines in the log for every one.
+    """Keeps the exporter's log messages about one export, so that they are not all logged.
 
-    The first tells the cause and the last what became of it.
+    The first message has the cause and the last the outcome.
     """
 
     def __init__(self) -> None:
@@ -51,13 +48,13 @@ class _Complaints(logging.Handler):
 
 
 class OtlpSender:
-    """Spans to a collector, over gRPC or HTTP."""
+    """Sends spans to a collector over gRPC or HTTP."""
 
     def __init__(self, config: Config) -> None:
         """Prepare; nothing is connected yet.
 
         Raises:
-            Exception: of any kind, from the exporter: the environment says something impossible.
+            Exception: of any type, from the exporter: a variable has an impossible value.
             ImportError: the exporter is not installed.
         """
         self._exporter = _exporter(config)
@@ -102,17 +99,17 @@ class OtlpSender:
 
 
 def _state(text: str | None) -> TraceState | None:
-    if not text or len(text) > MAX_TRACESTATE:
+    if not text:
         return None
     return TraceState.from_header([text])
 
 
 def _resource() -> Resource:
-    """OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES over our own name and version."""
-    given = dict(Resource.create().attributes)
-    if str(given[SERVICE_NAME]).startswith("unknown_service"):
-        given[SERVICE_NAME] = "predictor"
-    return _Resource({SERVICE_VERSION: __version__, **given})
+    """Our name and version, which OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override."""
+    attributes = dict(Resource.create().attributes)
+    if str(attributes[SERVICE_NAME]).startswith("unknown_service"):
+        attributes[SERVICE_NAME] = "predictor"
+    return _Resource({SERVICE_VERSION: __version__, **attributes})
 
 
 def _exporter(config: Config) -> SpanExporter:

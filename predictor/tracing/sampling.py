@@ -1,7 +1,7 @@
 """Which requests are traced: OpenTelemetry's samplers as one comparison, and W3C's `traceparent`.
 
-The SDK's own samplers build a context, a span and a result for every request, also for those that
-nobody samples. These give the same decisions.
+The SDK's own samplers create a context, a span and a result for every request, even if it is not
+sampled. This module makes the same decisions without that.
 """
 
 import logging
@@ -13,11 +13,13 @@ from typing import NamedTuple
 logger = logging.getLogger(__name__)
 
 DEFAULT = "parentbased_always_on"
-# How many of the 2**64 values that the lower half of a trace id may have are sampled.
+# Number of values of the lower 64 bits of a trace id: with this bound all traces are sampled.
 ALL = 1 << 64
 
 # Source: W3C Trace Context, section 3.2. Later versions may add fields, behind a dash.
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.{0,200})?")
+# Characters; a valid value of the present version has 55.
+MAX_TRACEPARENT = 256
 
 
 class Parent(NamedTuple):
@@ -29,7 +31,9 @@ class Parent(NamedTuple):
 
 
 def parent_of(traceparent: str) -> Parent | None:
-    """The caller's span; None for what is not a `traceparent`, which is then as if absent."""
+    """Parse the caller's span; None: this is not a valid `traceparent`, and it is ignored."""
+    if len(traceparent) > MAX_TRACEPARENT:
+        return None
     match = _TRACEPARENT.fullmatch(traceparent.strip())
     if match is None:
         return None
@@ -44,12 +48,11 @@ def parent_of(traceparent: str) -> Parent | None:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """bound: a trace whose lower 64 bits are under it is sampled.
+    """The decision which traces are sampled."""
 
-    by_parent: a caller that sends `traceparent` decides instead.
-    """
-
+    # A trace is sampled if the lower 64 bits of its id are below this bound.
     bound: int = ALL
+    # Whether a caller that sends `traceparent` decides instead.
     by_parent: bool = True
 
     def takes(self, trace_id: int, parent: Parent | None) -> bool:
@@ -59,11 +62,11 @@ class Sampling:
 
 
 def read_sampling(environment: Mapping[str, str]) -> Sampling:
-    """OTEL_TRACES_SAMPLER and its argument; what they cannot mean is warned of and left out."""
+    """Read OTEL_TRACES_SAMPLER and its argument; invalid values are logged and ignored."""
     name = environment.get("OTEL_TRACES_SAMPLER", "").strip().lower() or DEFAULT
     kind = name.removeprefix("parentbased_")
     if kind not in ("always_on", "always_off", "traceidratio"):
-        logger.warning("OTEL_TRACES_SAMPLER %r is not known here; it is %s", name[:80], DEFAULT)
+        logger.warning("OTEL_TRACES_SAMPLER %r is unknown; %s is used", name[:80], DEFAULT)
         return Sampling()
     by_parent = kind != name
     if kind == "traceidratio":
@@ -79,5 +82,5 @@ def _ratio(environment: Mapping[str, str]) -> float:
         ratio = -1.0
     if 0.0 <= ratio <= 1.0:
         return ratio
-    logger.warning("OTEL_TRACES_SAMPLER_ARG %r is not between 0 and 1; it is 1", text[:80])
+    logger.warning("OTEL_TRACES_SAMPLER_ARG %r is not a number from 0 to 1; 1 is used", text[:80])
     return 1.0

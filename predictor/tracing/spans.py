@@ -1,7 +1,8 @@
-"""What is known of a request or a batch, and the spans that it becomes. Pure; times in ns, UTC.
+"""The facts about a request or a batch, and pure functions that make spans from them.
 
-A request is one span `SERVER` with a child for each stage that took place. A batch is the root of a
-trace of its own, as it belongs to several requests: it links to them, and their `run` to it.
+Times are UTC in nanoseconds. A request is one span of kind `SERVER` with a child for each stage
+that took place. A batch belongs to several requests, so it is the root of its own trace: it links
+to the spans of the requests, and their `run` spans link to it.
 """
 
 import random
@@ -9,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from predictor.timeline import STAGES
-from predictor.types import Protocol
+from predictor.types import ProtocolName
 
-# Links kept on one span, the SDK's default; the rest is counted on it.
+# Most links of one span, the SDK's default; the span has a count of the dropped ones.
 MAX_LINKS = 128
+# Longer values need not be propagated. Source: W3C Trace Context, section 3.3.1.5.
+MAX_TRACESTATE = 512
 
 Link = tuple[int, int]
 NewId = Callable[[], int]
@@ -21,72 +24,76 @@ Value = str | int | bool
 
 @dataclass(slots=True, eq=False)
 class RequestSpan:
-    """A sampled request on its way. batches: those that had a row of it."""
+    """A sampled request that is being answered."""
 
     trace_id: int
     span_id: int
     parent_id: int
     tracestate: str | None
     started_ns: int
+    # The batches that had rows of it.
     batches: list[Link] = field(default_factory=list)
 
     @property
     def trace(self) -> str:
-        """The trace id as logs and exemplars write it."""
+        """The trace id as text for logs and exemplars."""
         return f"{self.trace_id:032x}"
 
 
 @dataclass(slots=True, frozen=True)
 class RequestFacts:
-    """What a request was and what came of it; nothing of what it said.
+    """What a request was and how it ended, without its content."""
 
-    route: the path with names for what varies, or gRPC's full method.
-    status: of HTTP or its equivalent; code: gRPC's name of it.
-    tokens, texts: 0 where they were never known.
-    """
-
-    protocol: Protocol
+    protocol: ProtocolName
+    # The path template of the route, or gRPC's full method.
     route: str
+    # The HTTP status or its equivalent.
     status: int
     model: str = ""
     version: str = ""
+    # 0 if they are not known.
     tokens: int = 0
     texts: int = 0
+    # gRPC's name of the status; empty over REST.
     code: str = ""
     request_id: str = ""
 
 
 @dataclass(slots=True, frozen=True)
 class BatchFacts:
-    """wide: alone on all threads."""
+    """What a batch was."""
 
     model: str
     version: str
     rows: int
     tokens: int
+    # Whether it ran by itself on all threads.
     wide: bool
     failed: bool = False
 
 
 @dataclass(slots=True, frozen=True)
 class PlainSpan:
-    """A span before it is OpenTelemetry's. parent_id: 0 for a root; links: trace and span ids."""
+    """A span, before it is converted to OpenTelemetry's type."""
 
     name: str
     trace_id: int
     span_id: int
+    # 0 for a root span.
     parent_id: int
     start_ns: int
     end_ns: int
     attributes: Mapping[str, Value]
+    # Whether its kind is `SERVER`.
     server: bool = False
+    # Trace and span ids.
     links: Sequence[Link] = ()
     failed: bool = False
     tracestate: str | None = None
 
 
 def new_span_id() -> int:
-    """64 random bits, not all of them 0."""
+    """Return 64 random bits, not all of them 0."""
     return random.getrandbits(64) or 1  # an id, not a secret
 
 
@@ -97,11 +104,11 @@ def request_spans(
     facts: RequestFacts,
     new_id: NewId = new_span_id,
 ) -> list[PlainSpan]:
-    """The span of a request, then one a stage.
+    """Make the span of a request and one span per stage.
 
     Args:
         stages: seconds, in the order of `timeline.STAGES`.
-        seconds: of the whole request.
+        seconds: duration of the whole request.
     """
     whole = PlainSpan(
         name=facts.route if facts.code else f"POST {facts.route}",
@@ -119,18 +126,25 @@ def request_spans(
         whole,
         *(
             PlainSpan(
-                stage, span.trace_id, new_id(), span.span_id, start, end, {},
-                links=span.batches if stage == "run" else (), tracestate=span.tracestate,
+                stage,
+                span.trace_id,
+                new_id(),
+                span.span_id,
+                start,
+                end,
+                {},
+                links=span.batches if stage == "run" else (),
+                tracestate=span.tracestate,
             )
             for stage, start, end in _stage_times(whole, stages)
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _stage_times(whole: PlainSpan, stages: Sequence[float]) -> list[tuple[str, int, int]]:
-    """One stage after the other, none past the end of the request.
+    """Place the stages one after the other, none beyond the end of the request.
 
-    The answer is encoded last of all: what no stage accounts for lies before it.
+    Encoding comes last, so time that belongs to no stage is put before it.
     """
     times, at = [], whole.start_ns
     for stage, seconds in zip(STAGES, stages, strict=True):
@@ -144,17 +158,21 @@ def _stage_times(whole: PlainSpan, stages: Sequence[float]) -> list[tuple[str, i
 
 
 def _attributes(facts: RequestFacts) -> dict[str, Value]:
-    """By OpenTelemetry's conventions for HTTP and RPC servers, and our own."""
-    found: dict[str, Value]
+    """Attributes by OpenTelemetry's conventions for HTTP and RPC servers, and our own."""
+    attributes: dict[str, Value]
     if facts.code:
         # `rpc.system` is the older name, which tools still look for.
-        found = {"rpc.system": "grpc", "rpc.system.name": "grpc", "rpc.method": facts.route}
-        found["rpc.response.status_code"] = facts.code
+        attributes = {"rpc.system": "grpc", "rpc.system.name": "grpc", "rpc.method": facts.route}
+        attributes["rpc.response.status_code"] = facts.code
     else:
-        found = {"http.request.method": "POST", "http.route": facts.route, "url.scheme": "http"}
-        found["http.response.status_code"] = facts.status
+        attributes = {
+            "http.request.method": "POST",
+            "http.route": facts.route,
+            "url.scheme": "http",
+        }
+        attributes["http.response.status_code"] = facts.status
     if facts.status >= 500:
-        found["error.type"] = facts.code or str(facts.status)
+        attributes["error.type"] = facts.code or str(facts.status)
     known: dict[str, Value] = {
         "predictor.protocol": facts.protocol,
         "predictor.request_id": facts.request_id,
@@ -163,15 +181,15 @@ def _attributes(facts: RequestFacts) -> dict[str, Value]:
         "predictor.tokens": facts.tokens,
         "predictor.texts": facts.texts,
     }
-    return found | {name: value for name, value in known.items() if value}
+    return attributes | {name: value for name, value in known.items() if value}
 
 
 def batch_span(trace: Link, links: Sequence[Link], times: Link, facts: BatchFacts) -> PlainSpan:
-    """The span of a batch.
+    """Make the span of a batch.
 
     Args:
-        trace: trace and span id of it.
-        links: of the requests that it had rows of.
+        trace: its trace id and span id.
+        links: trace and span ids of the requests with rows in it.
         times: start and end.
     """
     return PlainSpan(

@@ -1,4 +1,4 @@
-"""What the server calls: `begin` and `end` around a request, `batch` after one."""
+"""The interface for the server: `begin` and `end` of a request, and `batch` after a batch."""
 
 import logging
 import os
@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from predictor.errors import BadSetting
+from predictor.extras import install
 from predictor.timeline import Timeline
 from predictor.tracing.config import Config, read_config
 from predictor.tracing.delivery import Count, Delivery, Sender
 from predictor.tracing.sampling import Sampling, parent_of
 from predictor.tracing.spans import (
     MAX_LINKS,
+    MAX_TRACESTATE,
     BatchFacts,
     RequestFacts,
     RequestSpan,
@@ -24,12 +26,12 @@ from predictor.tracing.spans import (
 
 logger = logging.getLogger(__name__)
 
-# What the end of the process may take for the last spans, seconds.
+# Longest wait for the last spans at shutdown, seconds.
 CLOSE_S = 3.0
 
 
 class Tracer:
-    """Used on the event loop's thread alone; nothing here waits."""
+    """Records spans. Only the event loop's thread uses it, and no method but `close` waits."""
 
     def __init__(self, sampling: Sampling, sender: Sender, count: Count) -> None:
         self._sampling = sampling
@@ -39,15 +41,15 @@ class Tracer:
     def open(
         cls, mode: str, count: Count, environment: Mapping[str, str] = os.environ
     ) -> "Tracer | None":
-        """A tracer, or None if nothing is to be traced.
+        """Open a tracer, or return None if tracing is off.
 
         Args:
-            mode: `otlp`, `off`, or `auto`: if the environment names a collector.
-            count: told of spans that were exported, failed or dropped, from any thread.
+            mode: `otlp`, `off`, or `auto`, which traces if the environment names a collector.
+            count: called in any thread with the number of spans exported, failed or dropped.
 
         Raises:
-            BadSetting: `otlp` is asked for by flag and cannot be had; by a mere environment
-                variable it costs a warning, as the platform sets those.
+            BadSetting: the mode is `otlp` and tracing is not possible. In mode `auto` that is
+                only a warning, because the platform may have set the variables.
         """
         config = read_config(mode, environment)
         if config is None:
@@ -58,7 +60,7 @@ class Tracer:
             problem = _problem(error)
             if mode == "otlp":
                 raise BadSetting(f"--tracing otlp: {problem}") from error
-            logger.warning("nothing is traced, although OTEL_* asks for it: %s", problem)
+            logger.warning("tracing is off although OTEL_* variables ask for it: %s", problem)
             return None
         logger.info("tracing", extra={"endpoint": config.address, "protocol": config.protocol})
         return cls(config.sampling, sender, count)
@@ -69,10 +71,10 @@ class Tracer:
         return self._delivery.waiting
 
     def begin(self, traceparent: str | None, tracestate: str | None) -> RequestSpan | None:
-        """The span of a request that begins now; None: it is not sampled.
+        """Begin the span of a request; None: it is not sampled.
 
         Args:
-            traceparent, tracestate: the headers (or gRPC metadata) as they came.
+            traceparent, tracestate: the headers (or gRPC metadata) as received.
         """
         parent = parent_of(traceparent) if traceparent else None
         if parent is None:
@@ -83,26 +85,25 @@ class Tracer:
         trace_id, parent_id, _ = parent
         if not self._sampling.takes(trace_id, parent):
             return None
-        return RequestSpan(trace_id, new_span_id(), parent_id, tracestate, time.time_ns())
+        # What is not sent on is not kept until then.
+        kept = tracestate if tracestate and len(tracestate) <= MAX_TRACESTATE else None
+        return RequestSpan(trace_id, new_span_id(), parent_id, kept, time.time_ns())
 
     def end(
         self, span: RequestSpan, timeline: Timeline, seconds: float, facts: RequestFacts
     ) -> None:
         """Queue the spans of a request that took `seconds`."""
-        stages = (
-            *(timeline.decode, timeline.tokenize, timeline.cache),
-            *(timeline.queue, timeline.run, timeline.encode),
-        )
+        stages = timeline.stages()
         size = 1 + sum(stage > 0.0 for stage in stages)
         self._delivery.put(size, partial(request_spans, span, stages, seconds, facts))
 
     def batch(
         self, spans: Sequence[RequestSpan], began: float, ran_s: float, facts: BatchFacts
     ) -> None:
-        """Queue the span of a batch that is done; to be called before its requests end.
+        """Queue the span of a finished batch; called before its requests end.
 
         Args:
-            spans: of the sampled requests in it, once each; none: the batch is not sampled.
+            spans: those of the sampled requests in it; if empty, the batch is not sampled.
             began: `time.perf_counter` at its start.
         """
         if not spans:
@@ -117,7 +118,7 @@ class Tracer:
         self._delivery.put(1, lambda: (batch_span(ids, links, times, facts),))
 
     async def close(self, timeout_s: float = CLOSE_S) -> None:
-        """Send what waits, within about that time; call when no request is left."""
+        """Send the last spans within about `timeout_s`; call it when no request is left."""
         await self._delivery.close(timeout_s)
 
 
@@ -129,5 +130,5 @@ def _sender(config: Config) -> Sender:
 
 def _problem(error: Exception) -> str:
     if isinstance(error, ImportError):
-        return "OpenTelemetry is not installed; pip install '.[otel]'"
+        return f"OpenTelemetry is not installed; {install('otel')}"
     return str(error)[:300]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.browser.chromium import Browser
+from tests.deadlines import DEADLINE_S
 
 VERSION = "4.14.1"
 SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
@@ -27,7 +28,7 @@ def why_not() -> str:
     try:
         subprocess.run(
             [npm, "pack", "--silent", f"axe-core@{VERSION}"],
-            cwd=CACHE.parent, check=True, capture_output=True, timeout=60,
+            cwd=CACHE.parent, check=True, capture_output=True, timeout=DEADLINE_S,
         )  # fmt: skip
     except subprocess.SubprocessError:
         return f"npm does not give axe-core {VERSION}"
@@ -46,7 +47,7 @@ def why_not() -> str:
 def violations(browser: Browser) -> list[str]:
     """What is wrong with the page as it is now: one line an element."""
     browser.script(CACHE.read_text())
-    found: Any = browser.driver.execute_async_script(
+    rules: Any = browser.driver.execute_async_script(
         "const done = arguments[arguments.length - 1];"
         "axe.run(document, {runOnly: arguments[0], resultTypes: ['violations']})"
         ".then(result => done(result.violations), error => done([{id: String(error), nodes: []}]))",
@@ -54,6 +55,6 @@ def violations(browser: Browser) -> list[str]:
     )
     return [
         f"{rule['id']}: {node['html'][:120]}: {node.get('failureSummary', '')}"
-        for rule in found
+        for rule in rules
         for node in rule["nodes"] or [{"html": ""}]
     ]

@@ -14,6 +14,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.deadlines import DEADLINE_S
+
 ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",  # it does not start as root otherwise
@@ -26,7 +28,6 @@ ARGUMENTS = (
     "--disable-sync",
     "--no-proxy-server",
 )
-WAIT_S = 15.0
 # What the page shows where there is no figure.
 NONE = "\N{EN DASH}"
 
@@ -69,8 +70,8 @@ class Browser:
         self.driver.quit()
         self._profile.cleanup()
 
-    def open(self, url: str, screen: Screen) -> None:
-        """Load the page as that screen shows it, and wait for its first figures."""
+    def open(self, url: str, screen: Screen, wait_for: str = "#versions tr") -> None:
+        """Load a page as that screen shows it, and wait until that selector finds something."""
         self.command(
             "Emulation.setDeviceMetricsOverride",
             width=screen.width, height=screen.height, deviceScaleFactor=1,
@@ -80,7 +81,7 @@ class Browser:
         self.command("Emulation.setEmulatedMedia", features=features)
         self.console()
         self.driver.get(url)
-        self.until(lambda: self.all("#versions tr"), "the figures did not come")
+        self.until(lambda: self.all(wait_for), f"the page never showed {wait_for}")
 
     def command(self, name: str, **parameters: Any) -> Any:
         return self.driver.execute_cdp_cmd(name, parameters)
@@ -92,7 +93,7 @@ class Browser:
         entries: list[Any] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return entries
 
-    def one(self, selector: str) -> WebElement:
+    def element(self, selector: str) -> WebElement:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def all(self, selector: str) -> list[WebElement]:
@@ -106,10 +107,12 @@ class Browser:
     def contents(self, selector: str) -> list[str]:
         """The text of all such elements, read at once."""
         select = "return [...document.querySelectorAll(arguments[0])].map(one => one.textContent)"
-        found: list[str] = self.script(select, selector)
-        return found
+        texts: list[str] = self.script(select, selector)
+        return texts
 
-    def until(self, condition: Callable[[], object], message: str, wait_s: float = WAIT_S) -> None:
+    def until(
+        self, condition: Callable[[], object], message: str, wait_s: float = DEADLINE_S
+    ) -> None:
         """Wait until it holds.
 
         Raises:

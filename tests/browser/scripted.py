@@ -6,13 +6,13 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from predictor.server.page import DOCUMENT, HEADERS
+from predictor.server.http.page import DOCUMENT, HEADERS
 
 VERSION_LINE: dict[str, Any] = {
     "name": "minilm", "version": "1", "state": "READY", "reason": "", "failed": False,
     "default": True, "healthy": True, "variant": "fp32", "dimensions": 384,
     "revision": "0123456789abcdef",
-    "reference": "torch", "tolerance": 0.99999, "cosine": 0.9999999, "looked_s": 30.0,
+    "reference": "torch", "tolerance": 0.99999, "cosine": 0.9999999, "checked_s": 30.0,
     "learning": None, "drift": {}, "alarms": [], "requests": 0.0, "texts": 0.0, "tokens": 0.0,
 }  # fmt: skip
 BOUNDS = [0.01, 0.02, 0.04]
@@ -45,7 +45,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self.answers: list[dict[str, Any]] = [snapshot()]
-        self.asked = 0
+        self.requests = 0
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -74,13 +74,13 @@ class Scripted:
         self._thread.start()
 
     def next(self) -> bytes | None:
-        self.asked += 1
+        self.requests += 1
         if not self.answers:
             return None
-        found = self.answers[0]
+        answer = self.answers[0]
         if len(self.answers) > 1:
             self.answers.pop(0)
-        return json.dumps(found).encode()
+        return json.dumps(answer).encode()
 
     def stop(self) -> None:
         self._server.shutdown()

@@ -58,11 +58,11 @@ def test_rates_shares_and_quantiles(scripted: Scripted, browser: Browser) -> Non
     assert plot(browser, "canonical") == ("0.9999999", "tolerance 0.99999, 1.0 % used")
     assert plot(browser, "drift") == (NONE, "not compared")
     tones = {
-        name: browser.one(f"[data-plot={name}]").get_attribute("data-tone")
+        name: browser.element(f"[data-plot={name}]").get_attribute("data-tone")
         for name in ("requests", "queue", "canonical")
     }
     assert tones == {"requests": "bad", "queue": "bad", "canonical": ""}
-    label = browser.one("[data-plot=latency] svg").get_attribute("aria-label")
+    label = browser.element("[data-plot=latency] svg").get_attribute("aria-label")
     assert label == "Latency: p50 10.0 ms, p95 31.1 ms, p99 40.0 ms; peak in 2 minutes 40.0 ms"
 
 
@@ -79,14 +79,14 @@ def test_process_that_was_replaced_starts_anew(scripted: Scripted, browser: Brow
     scripted.answers = [busy(), snapshot(3.0, "two"), snapshot(5.0, "two")]
     browser.open(scripted.url, DESKTOP)
     browser.until(lambda: plot(browser, "requests")[0] == "0 /s", "no figures")
-    assert not browser.one("#notice").is_displayed()
+    assert not browser.element("#notice").is_displayed()
 
 
 def test_several_processes_are_told_apart(scripted: Scripted, browser: Browser) -> None:
     scripted.answers = [snapshot(), snapshot(50.0, "two"), busy(), snapshot(54.0, "two")]
     browser.open(scripted.url, DESKTOP)
     browser.until(lambda: plot(browser, "requests")[0] == "50.0 /s", "compared with another")
-    browser.until(lambda: browser.one("#notice").is_displayed(), "nothing is said")
+    browser.until(lambda: browser.element("#notice").is_displayed(), "nothing is said")
     assert browser.text("#notice").startswith("Several servers answer at this address")
 
 
@@ -99,7 +99,7 @@ def versions() -> list[dict[str, Any]]:
         {**VERSION_LINE, "version": "2", "default": False, "healthy": False},
         {**VERSION_LINE, "version": "1", "state": "UNAVAILABLE", "reason": MARKUP,
          "failed": True, "default": False, "cosine": None, "tolerance": None, "dimensions": None,
-         "reference": None, "revision": None, "variant": None, "looked_s": None},
+         "reference": None, "revision": None, "variant": None, "checked_s": None},
         {**VERSION_LINE, "name": MARKUP, "version": MARKUP, "state": "LOADING", "variant": MARKUP,
          "revision": MARKUP, "reference": MARKUP, "default": False},
     ]  # fmt: skip
@@ -141,12 +141,12 @@ def test_nothing_scrolls_sideways(scripted: Scripted, browser: Browser, width: i
 def test_choice_of_a_model_is_kept(scripted: Scripted, browser: Browser) -> None:
     scripted.answers = [snapshot() | {"versions": versions()}]
     browser.open(scripted.url, DESKTOP)
-    assert browser.one("#model").get_attribute("value") == "minilm:4"
+    assert browser.element("#model").get_attribute("value") == "minilm:4"
     browser.script("document.getElementById('model').value = 'minilm:2'")
     fewer = snapshot(104.0) | {"versions": versions()[1:3]}
     scripted.answers = [fewer]
     browser.until(lambda: len(browser.all("#model option")) == 2, "the models did not change")
-    assert browser.one("#model").get_attribute("value") == "minilm:2"
+    assert browser.element("#model").get_attribute("value") == "minilm:2"
 
 
 def test_server_that_comes_back_is_told(scripted: Scripted, browser: Browser) -> None:
@@ -155,7 +155,7 @@ def test_server_that_comes_back_is_told(scripted: Scripted, browser: Browser) ->
     browser.until(lambda: browser.text("#state") == "cannot be reached", "nothing is said")
     scripted.answers = [snapshot(104.0)]
     browser.until(lambda: browser.text("#state") == "ready", "nothing is said")
-    assert not browser.one("#notice").is_displayed()
+    assert not browser.element("#notice").is_displayed()
     assert {entry["source"] for entry in browser.console()} == {"network"}
 
 
@@ -166,8 +166,8 @@ def test_nobody_is_asked_while_nobody_looks(scripted: Scripted, browser: Browser
         "document.dispatchEvent(new Event('visibilitychange'));"
     )
     browser.script(hide.replace("arguments[0]", "true"))
-    asked = scripted.asked
+    requests = scripted.requests
     time.sleep(4.5)  # two polls, by the browser's own clock
-    assert scripted.asked == asked
+    assert scripted.requests == requests
     browser.script(hide.replace("arguments[0]", "false"))
-    browser.until(lambda: scripted.asked > asked, "it does not go on", wait_s=1.5)
+    browser.until(lambda: scripted.requests > requests, "it does not go on", wait_s=1.5)

@@ -9,6 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.deadlines import DEADLINE_S
+
 pytest.importorskip("selenium", reason="no selenium (the extra test)")
 
 from selenium.webdriver.common.keys import Keys
@@ -23,7 +25,7 @@ screens = pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=lambda screen:
 
 FIRST, SECOND = "The cat sits outside.", "A feline rests in the garden."
 KEY = "sk-browser-0123456789abcdef"
-MARKUP = "<img src=x onerror=document.title='run'>"
+MARKUP = "<img/src=x/onerror=document.title='run'>"
 CONTROLS = {
     ("textbox", "First text"),
     ("textbox", "Second text"),
@@ -37,8 +39,8 @@ CONTROLS = {
 def watched(model_dir: Path, cache_dir: Path, bundle_dir: Path) -> Iterator[Server]:
     """Looks at its canonical texts once, and has a cache."""
     del bundle_dir
-    flags = [*model_flags(model_dir, cache_dir), "--canonical-interval=3600", "--cache-mb=8"]
-    running = Server(*flags, "--drain-delay=0")
+    flags = [*model_flags(model_dir, cache_dir), "--canonical-interval-s=3600", "--cache-mb=8"]
+    running = Server(*flags, "--drain-delay-s=0")
     yield running
     assert running.stop() == 0
 
@@ -52,7 +54,7 @@ def guarded(
     file = tmp_path_factory.mktemp("keys") / "keys.json"
     digest = hashlib.sha256(KEY.encode()).hexdigest()
     file.write_text(json.dumps({"keys": [{"name": "browser", "sha256": digest}]}))
-    flags = [f"--model_name={MARKUP}", f"--api-keys-file={file}", "--drain-delay=0"]
+    flags = [f"--model_name={MARKUP}", f"--api-keys-file={file}", "--drain-delay-s=0"]
     running = Server(*model_flags(model_dir, cache_dir), *flags)
     yield running
     assert running.stop() == 0
@@ -69,7 +71,7 @@ def test_page_shows_what_is_served(watched: Server, browser: Browser, screen: Sc
     browser.open(watched.url, screen)
     browser.until(lambda: "≥" in row_of(browser)["Canonical cosine"], "never compared")
     row = row_of(browser)
-    info = httpx.get(f"{watched.url}/info").json()
+    info = httpx.get(f"{watched.url}/info", timeout=DEADLINE_S).json()
     assert (row["Model"], row["Version"], row["State"]) == (MODEL, "1", "ready")
     assert (row["Revision"], row["Variant"]) == (info["model_sha"][:12], "fp32")
     assert (row["Dimensions"], row["Proof"]) == ("384", "selfsameness only")
@@ -83,16 +85,16 @@ def test_page_shows_what_is_served(watched: Server, browser: Browser, screen: Sc
 
 def test_plots_follow_the_traffic(watched: Server, browser: Browser) -> None:
     browser.open(watched.url, DESKTOP)
-    with httpx.Client(base_url=watched.url) as http:
+    with httpx.Client(base_url=watched.url, timeout=DEADLINE_S) as http:
 
         def shown() -> bool:
             http.post("/v1/embeddings", json={"model": MODEL, "input": [FIRST, SECOND]})
             return browser.text("[data-plot=requests] b") not in (NONE, "0")
 
         browser.until(shown, "no requests are seen")
-    label = browser.one("[data-plot=requests] svg").get_attribute("aria-label") or ""
+    label = browser.element("[data-plot=requests] svg").get_attribute("aria-label") or ""
     assert re.fullmatch(r"Requests: [\d.]+ /s; peak in 2 minutes [\d.]+", label)
-    path = browser.one("[data-plot=requests] .line").get_attribute("d") or ""
+    path = browser.element("[data-plot=requests] .line").get_attribute("d") or ""
     assert path.startswith("M")
     assert browser.text("[data-plot=latency] .value").startswith("p50 ")
     assert browser.text("[data-plot=texts] b") != "0"
@@ -108,7 +110,7 @@ def test_two_texts_by_the_keyboard_alone(watched: Server, browser: Browser, scre
     assert int(outline.removesuffix("px")) >= 2, "the focus cannot be seen"
     browser.press(Keys.ENTER)
     browser.until(lambda: browser.all("#result .similarity"), "no answer")
-    with httpx.Client(base_url=watched.url) as http:
+    with httpx.Client(base_url=watched.url, timeout=DEADLINE_S) as http:
         left, right = openai_vectors(http, [FIRST, SECOND])
         answer = http.post("/v1/embeddings", json={"model": MODEL, "input": [FIRST, SECOND]})
     assert browser.text(".similarity b") == f"{cosines([left], [right])[0]:.4f}"
@@ -122,7 +124,7 @@ def test_two_texts_by_the_keyboard_alone(watched: Server, browser: Browser, scre
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "said"),
+    ("first", "second", "share"),
     [
         (LONG, SECOND, "first text, cut at the limit of the model"),
         (FIRST, LONG, "second text, cut at the limit of the model"),
@@ -130,20 +132,20 @@ def test_two_texts_by_the_keyboard_alone(watched: Server, browser: Browser, scre
     ],
 )
 def test_truncation_is_told(
-    watched: Server, browser: Browser, first: str, second: str, said: str
+    watched: Server, browser: Browser, first: str, second: str, share: str
 ) -> None:
     browser.open(watched.url, DESKTOP)
     for field, text in (("text-1", first), ("text-2", second)):
         browser.script(f"document.getElementById('{field}').value = arguments[0]", text)
-    browser.one("#text-2").send_keys(Keys.CONTROL, Keys.ENTER)
+    browser.element("#text-2").send_keys(Keys.CONTROL, Keys.ENTER)
     browser.until(lambda: browser.all("#result .similarity"), "no answer")
-    assert f"Truncated {said}" in browser.text(".facts-list")
+    assert f"Truncated {share}" in browser.text(".facts-list")
 
 
 def test_errors_are_told_in_the_servers_words(watched: Server, browser: Browser) -> None:
     browser.open(watched.url, DESKTOP)
     browser.script("document.querySelector('#model option').value = 'minilm:9'")
-    browser.one("#go").send_keys(Keys.ENTER)
+    browser.element("#go").send_keys(Keys.ENTER)
     browser.until(lambda: browser.all("#result .problem"), "no answer")
     assert browser.text(".problem").startswith("404: model 'minilm' has no version '9'")
     assert [entry["source"] for entry in browser.console()] == ["network"]  # the 404 itself
@@ -152,19 +154,19 @@ def test_errors_are_told_in_the_servers_words(watched: Server, browser: Browser)
 def test_key_is_asked_for_and_kept_nowhere(guarded: Server, browser: Browser) -> None:
     browser.open(guarded.url, DESKTOP)
 
-    def ask(key: str, said: str) -> None:
+    def ask(key: str, message: str) -> None:
         browser.script("document.activeElement.blur()")
-        browser.one("#key").clear()
-        browser.one("#key").send_keys(key, Keys.ENTER)
-        browser.until(lambda: said in browser.text("#result"), f"not {said!r}")
+        browser.element("#key").clear()
+        browser.element("#key").send_keys(key, Keys.ENTER)
+        browser.until(lambda: message in browser.text("#result"), f"not {message!r}")
 
     ask("", "401: this server wants an API key.")
     assert browser.focused.get_attribute("id") == "key"
-    assert browser.one("#key").get_attribute("aria-invalid") == "true"
+    assert browser.element("#key").get_attribute("aria-invalid") == "true"
     ask("sk-of-somebody-else", "401: this server does not know that API key.")
     ask("schlüssel", "visible ASCII characters only")
     ask(KEY, "Cosine similarity 0.6674")
-    assert browser.one("#key").get_attribute("aria-invalid") == "false"
+    assert browser.element("#key").get_attribute("aria-invalid") == "false"
     kept = browser.script(
         "return JSON.stringify([localStorage, sessionStorage, document.cookie, location.href, "
         "history.state, document.documentElement.outerHTML])"
@@ -172,7 +174,7 @@ def test_key_is_asked_for_and_kept_nowhere(guarded: Server, browser: Browser) ->
     assert KEY not in kept
     browser.driver.refresh()
     browser.until(lambda: browser.all("#versions tr"), "no figures")
-    assert browser.one("#key").get_attribute("value") == ""
+    assert browser.element("#key").get_attribute("value") == ""
     assert {entry["source"] for entry in browser.console()} == {"network"}  # the two 401
 
 
@@ -188,17 +190,17 @@ def test_stopped_server_is_told(
     model_dir: Path, cache_dir: Path, bundle_dir: Path, browser: Browser
 ) -> None:
     del bundle_dir
-    server = Server(*model_flags(model_dir, cache_dir), "--drain-delay=0")
+    server = Server(*model_flags(model_dir, cache_dir), "--drain-delay-s=0")
     try:
         browser.open(server.url, DESKTOP)
     finally:
         assert server.stop() == 0
-    browser.until(lambda: browser.one("#notice").is_displayed(), "nothing is said")
+    browser.until(lambda: browser.element("#notice").is_displayed(), "nothing is said")
     assert browser.text("#notice").startswith("The server cannot be reached")
-    assert browser.one("#notice").get_attribute("role") == "status"
+    assert browser.element("#notice").get_attribute("role") == "status"
     assert browser.text("#state") == "cannot be reached"
     assert browser.driver.title == "predictor: cannot be reached"
-    browser.one("#go").send_keys(Keys.ENTER)
+    browser.element("#go").send_keys(Keys.ENTER)
     browser.until(lambda: browser.all("#result .problem"), "nothing is said")
     assert browser.text("#result") == "The server cannot be reached."
     assert {entry["source"] for entry in browser.console()} == {"network"}
@@ -213,7 +215,7 @@ def test_axe_finds_nothing(watched: Server, browser: Browser, screen: Screen, sc
     if reason := axe.why_not():
         pytest.skip(reason)
     browser.open(watched.url, Screen(screen.name, screen.width, screen.height, scheme))
-    browser.one("#go").send_keys(Keys.ENTER)
+    browser.element("#go").send_keys(Keys.ENTER)
     browser.until(lambda: browser.all("#result .similarity"), "no answer")
     assert axe.violations(browser) == []
 

@@ -32,13 +32,13 @@ def annotation(service: Object, name: str) -> str:
 
 
 def predictor(service: Object) -> Object:
-    found: Object = service["spec"]["predictor"]
-    return found
+    section: Object = service["spec"]["predictor"]
+    return section
 
 
 def canaries(service: Object) -> list[Object]:
-    found: list[Object] = service["spec"].get("canary") or []
-    return found
+    entries: list[Object] = service["spec"].get("canary") or []
+    return entries
 
 
 def containers(service: Object) -> Iterator[Object]:
@@ -56,8 +56,8 @@ def name_is_a_host(service: Object) -> Iterator[str]:
 
 
 def one_implementation(service: Object) -> Iterator[str]:
-    found = FRAMEWORKS & set(predictor(service))
-    if len(found) + bool(predictor(service).get("containers")) != 1:
+    frameworks = FRAMEWORKS & set(predictor(service))
+    if len(frameworks) + bool(predictor(service).get("containers")) != 1:
         yield "exactly one of the model, containers must be specified in predictor"
 
 
@@ -67,9 +67,9 @@ def known_mode(service: Object) -> Iterator[str]:
 
 
 def known_autoscaler(service: Object) -> Iterator[str]:
-    found = annotation(service, "autoscalerClass")
-    if found and found not in CLASSES:
-        yield f"[{found}] is not a supported autoscaler class type"
+    autoscaler = annotation(service, "autoscalerClass")
+    if autoscaler and autoscaler not in CLASSES:
+        yield f"[{autoscaler}] is not a supported autoscaler class type"
 
 
 def replicas_in_order(service: Object) -> Iterator[str]:
@@ -141,8 +141,8 @@ def canary_in_standard_mode(service: Object) -> Iterator[str]:
 
 def canary_of_a_model(service: Object) -> Iterator[str]:
     # The stable predictor's own, not the canary's: inference_service_validation.go:193.
-    own = predictor(service).get("containers", [])
-    environment = chain.from_iterable(c.get("env", []) for c in own)
+    containers = predictor(service).get("containers", [])
+    environment = chain.from_iterable(c.get("env", []) for c in containers)
     has_model = FRAMEWORKS & set(predictor(service)) or any(
         variable["name"] == "STORAGE_URI" for variable in environment
     )
@@ -151,14 +151,14 @@ def canary_of_a_model(service: Object) -> Iterator[str]:
 
 
 def canary_named(service: Object) -> Iterator[str]:
-    seen = {predictor(service).get("name", "")}
+    names = {predictor(service).get("name", "")}
     for index, canary in enumerate(canaries(service)):
         name = canary["predictor"].get("name", "")
         if not name:
             yield f"canary[{index}] predictor.name is required"
-        elif name in seen:
+        elif name in names:
             yield f'canary[{index}] predictor.name "{name}" must be unique'
-        seen.add(name)
+        names.add(name)
 
 
 def canary_weights(service: Object) -> Iterator[str]:
@@ -177,10 +177,10 @@ def canary_of_fixed_size(service: Object) -> Iterator[str]:
                 yield f'canary "{name}" must not set {field} (canary uses fixed replicas)'
         if "workerSpec" in part:
             yield f'canary "{name}" must not set workerSpec'
-        stable, own = predictor(service).get("minReplicas", 1), part.get("minReplicas", 0)
-        if own > stable:
+        stable, replicas = predictor(service).get("minReplicas", 1), part.get("minReplicas", 0)
+        if replicas > stable:
             yield (
-                f'canary "{name}" minReplicas ({own}) must not exceed stable predictor '
+                f'canary "{name}" minReplicas ({replicas}) must not exceed stable predictor '
                 f"minReplicas ({stable})"
             )
 
@@ -211,7 +211,7 @@ UPDATES: tuple[Callable[[Object, Object], Iterator[str]], ...] = (same_mode, new
 
 def complaints(service: Object, before: Object | None = None) -> list[str]:
     """All that the webhook says against an InferenceService, or its update; empty: admitted."""
-    found = [words for rule in RULES for words in rule(service)]
+    messages = [words for rule in RULES for words in rule(service)]
     if before is not None:
-        found += [words for update in UPDATES for words in update(before, service)]
-    return found
+        messages += [words for update in UPDATES for words in update(before, service)]
+    return messages

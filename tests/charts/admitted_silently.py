@@ -18,11 +18,11 @@ SCALERS = ("HorizontalPodAutoscaler", "ScaledObject")
 
 
 def services(objects: Sequence[Object]) -> list[Object]:
-    return [found for found in objects if found["kind"] == "InferenceService"]
+    return [item for item in objects if item["kind"] == "InferenceService"]
 
 
 def runtimes(objects: Sequence[Object]) -> list[Object]:
-    return [found for found in objects if found["kind"].endswith("ServingRuntime")]
+    return [item for item in objects if item["kind"].endswith("ServingRuntime")]
 
 
 def deployments(service: Object) -> list[str]:
@@ -40,8 +40,8 @@ def container_of_kserve(objects: Sequence[Object]) -> Iterator[str]:
         if "kserve-container" not in names:
             yield f"runtime {runtime['metadata']['name']} has no container kserve-container"
     for service in services(objects):
-        own = predictor(service).get("containers", [])
-        if own and own[0]["name"] != "kserve-container":
+        containers = predictor(service).get("containers", [])
+        if containers and containers[0]["name"] != "kserve-container":
             yield "the first container of a custom predictor is not called kserve-container"
 
 
@@ -54,16 +54,16 @@ def runtimes_do_not_quarrel(objects: Sequence[Object]) -> Iterator[str]:
         for claim in runtime["spec"]["supportedModelFormats"]
         if claim.get("autoSelect")
     ]  # fmt: skip
-    for one, other in combinations(claims, 2):
-        if one[1:4] == other[1:4] and one[4] & other[4]:
-            yield f"runtimes {one[0]} and {other[0]} select themselves for the same model"
+    for claim, other in combinations(claims, 2):
+        if claim[1:4] == other[1:4] and claim[4] & other[4]:
+            yield f"runtimes {claim[0]} and {other[0]} select themselves for the same model"
 
 
 def namespace_with_pod_webhook(objects: Sequence[Object]) -> Iterator[str]:
     """The label turns KServe's pod webhook off: no model is fetched."""
-    for found in objects:
-        if found["kind"] == "Namespace" and "control-plane" in found["metadata"].get("labels", {}):
-            yield f"namespace {found['metadata']['name']} has the label control-plane"
+    for item in objects:
+        if item["kind"] == "Namespace" and "control-plane" in item["metadata"].get("labels", {}):
+            yield f"namespace {item['metadata']['name']} has the label control-plane"
 
 
 def percent_only_in_knative(objects: Sequence[Object]) -> Iterator[str]:
@@ -109,7 +109,7 @@ def knative_takes_one_port(objects: Sequence[Object]) -> Iterator[str]:
 def scalers_are_ours(objects: Sequence[Object]) -> Iterator[str]:
     """An autoscaler of ours wants class external, another name than KServe's, and a target."""
     named = {name: service for service in services(objects) for name in deployments(service)}
-    for scaler in (found for found in objects if found["kind"] in SCALERS):
+    for scaler in (item for item in objects if item["kind"] in SCALERS):
         name, target = scaler["metadata"]["name"], scaler["spec"]["scaleTargetRef"]["name"]
         if name in named or name.endswith("-predictor"):
             yield f"{name}: KServe overwrites and deletes an autoscaler of that name"
@@ -121,10 +121,10 @@ def scalers_are_ours(objects: Sequence[Object]) -> Iterator[str]:
 
 def nothing_looks_like_an_orphan(objects: Sequence[Object]) -> Iterator[str]:
     """KServe deletes Deployments and Services with its labels that it has not made."""
-    for found in objects:
-        labels = found["metadata"].get("labels", {})
-        if found["kind"] in ("Deployment", "Service") and SERVICE in labels:
-            yield f"{found['kind']} {found['metadata']['name']}: KServe deletes it as an orphan"
+    for item in objects:
+        labels = item["metadata"].get("labels", {})
+        if item["kind"] in ("Deployment", "Service") and SERVICE in labels:
+            yield f"{item['kind']} {item['metadata']['name']}: KServe deletes it as an orphan"
 
 
 RULES: tuple[Rule, ...] = (

@@ -2,6 +2,8 @@
 
 The script `kit` starts it, which is not part of this repository: KIT names it, else it is looked
 for at ../shared/cluster/kit. Its folder and ports are its own: a node that is up stays as it is.
+API_SERVER_DIR and API_SERVER_PORT name others (four ports from there on), so that two runs on one
+machine do not share a server.
 """
 
 import json
@@ -15,8 +17,8 @@ from typing import Any
 
 from tests.charts import helm
 
-STATE = Path("/tmp/kit-charts")
-PORT = "17443"
+STATE = Path(os.environ.get("API_SERVER_DIR", "/tmp/kit-charts"))
+PORT = os.environ.get("API_SERVER_PORT", "17443")
 OUR_CRD = helm.CHARTS / "embedding-runtime/files/crds/embeddingrollouts.yaml"
 START_S, COMMAND_S, SETTLE_S = 180.0, 60.0, 30.0
 
@@ -55,10 +57,10 @@ class ApiServer:
     def environment(self) -> Mapping[str, str]:
         return {"KUBECONFIG": str(self.kubeconfig)}
 
-    def kubectl(self, *arguments: str, given: str | None = None) -> str:
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Standard output. Raises Rejected."""
         done = subprocess.run(
-            [str(helm.TOOLS / "kubectl"), "--request-timeout=30s", *arguments], input=given,
+            [str(helm.TOOLS / "kubectl"), "--request-timeout=30s", *arguments], input=stdin,
             capture_output=True, text=True, timeout=COMMAND_S, check=False,
             env={**os.environ, **self.environment},
         )  # fmt: skip
@@ -69,21 +71,23 @@ class ApiServer:
     def apply(self, objects: list[helm.Object], *flags: str) -> None:
         """All objects at once, strictly. Raises Rejected."""
         listed = {"apiVersion": "v1", "kind": "List", "items": objects}
-        self.kubectl("apply", "--validate=strict", *flags, "-f", "-", given=json.dumps(listed))
+        self.kubectl("apply", "--validate=strict", *flags, "-f", "-", stdin=json.dumps(listed))
 
     def delete(self, objects: list[helm.Object]) -> None:
         listed = {"apiVersion": "v1", "kind": "List", "items": objects}
         self.kubectl(
             "delete", "--ignore-not-found", "--timeout=30s", "--grace-period=0", "--force",
-            "-f", "-", given=json.dumps(listed),
+            "-f", "-", stdin=json.dumps(listed),
         )  # fmt: skip
 
     def get(self, kind: str, name: str, namespace: str = helm.NAMESPACE) -> Any:
         return json.loads(self.kubectl("get", kind, name, "-n", namespace, "-o", "json"))
 
-    def set_status(self, kind: str, name: str, status: Any) -> None:
+    def set_status(
+        self, kind: str, name: str, status: Any, namespace: str = helm.NAMESPACE
+    ) -> None:
         self.kubectl(
-            "patch", kind, name, "-n", helm.NAMESPACE, "--subresource=status", "--type=merge",
+            "patch", kind, name, "-n", namespace, "--subresource=status", "--type=merge",
             "-p", json.dumps({"status": status}),
         )  # fmt: skip
 
@@ -98,9 +102,9 @@ class ApiServer:
 
 def start() -> ApiServer:
     """Start it, with the namespaces that ci files name."""
-    run_kit("up", "api")
     server = ApiServer()
     try:
+        run_kit("up", "api")
         for name in (helm.NAMESPACE, "monitoring"):
             server.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}])
         server.kubectl("apply", "--server-side", "-f", str(OUR_CRD))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.charts import helm
-from tests.charts.api_server import ApiServer, start, stop, why_not
+from tests.charts.api_server import ApiServer, Rejected, start, stop, why_not
 
 Rendering = Callable[[str, Path], list[helm.Object]]
 
@@ -33,9 +33,9 @@ def rendered() -> Rendering:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes chart and values runs for every ci file."""
     if {"chart", "values"} <= set(metafunc.fixturenames):
-        found = helm.all_ci_files()
-        names = [f"{chart}-{path.name.removesuffix('-values.yaml')}" for chart, path in found]
-        metafunc.parametrize(("chart", "values"), found, ids=names)
+        cases = helm.all_ci_files()
+        names = [f"{chart}-{path.name.removesuffix('-values.yaml')}" for chart, path in cases]
+        metafunc.parametrize(("chart", "values"), cases, ids=names)
 
 
 @pytest.fixture(scope="package")
@@ -46,3 +46,31 @@ def api_server() -> Iterator[ApiServer]:
     server = start()
     yield server
     stop()
+
+
+@pytest.fixture(scope="module")
+def policy(api_server: ApiServer) -> Iterator[ApiServer]:
+    """The API server with the policy of canaries, as the chart installs it, once it is obeyed."""
+    arguments = (str(helm.CHARTS / helm.RUNTIME), "-n", helm.NAMESPACE)
+    sets = helm.flags(helm.NEEDED[helm.RUNTIME], ())
+    helm.run("install", "rt", *arguments, *sets, environment=api_server.environment)
+    values = ("canary.name=v2", "canary.storageUri=pvc://models/2", "canary.trafficPercent=10")
+    probe = helm.only(helm.template(helm.MODEL, *values, release="probe"), "InferenceService")
+    api_server.apply([probe])
+
+    def is_enforced() -> bool:
+        try:
+            api_server.kubectl(
+                "patch", "inferenceservice", "probe", "-n", helm.NAMESPACE, "--type=merge",
+                "--dry-run=server", "-p", '{"spec": {"canary": null}}',
+            )  # fmt: skip
+        except Rejected:
+            return True
+        return False
+
+    try:
+        api_server.settle("the policy is not enforced", is_enforced)
+        yield api_server
+    finally:
+        api_server.delete([probe])
+        helm.run("uninstall", "rt", "-n", helm.NAMESPACE, environment=api_server.environment)

@@ -10,6 +10,8 @@ from typing import Any
 
 import yaml
 
+from tests.deadlines import DEADLINE_S
+
 Object = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,11 +56,13 @@ def why_no_helm() -> str:
     return f"no helm: hack/tools.sh could not fetch it ({last})"
 
 
-def run(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run helm. Raises Refused with what it wrote to stderr."""
+def run(
+    *arguments: str, environment: Mapping[str, str] | None = None, program: str = "helm"
+) -> str:
+    """Run helm, or helm3. Raises Refused with what it wrote to stderr."""
     done = subprocess.run(
-        [str(TOOLS / "helm"), *arguments], capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, **(environment or {})},
+        [str(TOOLS / program), *arguments], capture_output=True, text=True, check=False,
+        timeout=DEADLINE_S, env={**os.environ, **(environment or {})},
     )  # fmt: skip
     if done.returncode:
         raise Refused(done.stderr)
@@ -66,8 +70,8 @@ def run(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
 
 
 def flags(sets: Sequence[str], files: Sequence[Path]) -> list[str]:
-    given = [argument for path in files for argument in ("--values", str(path))]
-    return given + [argument for value in sets for argument in ("--set", value)]
+    arguments = [argument for path in files for argument in ("--values", str(path))]
+    return arguments + [argument for value in sets for argument in ("--set", value)]
 
 
 def template(
@@ -78,11 +82,11 @@ def template(
     namespace: str = NAMESPACE,
 ) -> list[Object]:
     """The objects that a chart makes. Without files, what it needs is given. Raises Refused."""
-    given = sets if files else (*NEEDED[chart], *sets)
+    values = sets if files else (*NEEDED[chart], *sets)
     text = run(
-        "template", release, str(CHARTS / chart), "--namespace", namespace, *flags(given, files)
+        "template", release, str(CHARTS / chart), "--namespace", namespace, *flags(values, files)
     )
-    return [found for found in yaml.safe_load_all(text) if found]
+    return [item for item in yaml.safe_load_all(text) if item]
 
 
 def lint(chart: str, path: Path) -> None:
@@ -92,19 +96,19 @@ def lint(chart: str, path: Path) -> None:
 
 def notes(chart: str, *sets: str, files: Sequence[Path] = (), release: str = "emb") -> str:
     """What `helm install` prints, without a cluster. Raises Refused."""
-    given = sets if files else (*NEEDED[chart], *sets)
+    values = sets if files else (*NEEDED[chart], *sets)
     text = run(
         "install", release, str(CHARTS / chart), "--dry-run=client", "--namespace", NAMESPACE,
-        *flags(given, files),
+        *flags(values, files),
     )  # fmt: skip
     return text.split("\nNOTES:\n", 1)[1]
 
 
 def of_kind(objects: Sequence[Object], kind: str) -> list[Object]:
-    return [found for found in objects if found["kind"] == kind]
+    return [item for item in objects if item["kind"] == kind]
 
 
 def only(objects: Sequence[Object], kind: str) -> Object:
     """The one object of a kind."""
-    (found,) = of_kind(objects, kind)
-    return found
+    (item,) = of_kind(objects, kind)
+    return item

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.charts import helm
+from tests.deadlines import DEADLINE_S
 
 Series = tuple[tuple[str, str], ...]
-# Of a sample as promtool writes it: {a="b"} 6E+00
+# Of a series, a recorded one or an alert.
+NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 VALUE = re.compile(r"[}] (\S+?)(?=,|\s|$)")
 
 
@@ -38,8 +40,41 @@ def why_not() -> str:
 
 def promtool(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [find(), *arguments], cwd=folder, capture_output=True, text=True, timeout=100, check=False
+        [find(), *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
     )
+
+
+def needed_for(rules: Any, query: str) -> Any:
+    """The groups with only those rules whose series a query names, and what these rules name.
+
+    An alert's name counts as well: a rule is an alert of that name, or records such a series.
+    """
+    by_name = {
+        rule.get("alert") or rule["record"]: rule
+        for group in rules["groups"]
+        for rule in group["rules"]
+    }
+    kept: set[str] = set()
+    texts = [query]
+    while texts:
+        names = set(NAME.findall(texts.pop())) & by_name.keys() - kept
+        kept |= names
+        texts += [by_name[name]["expr"] for name in names]
+    groups = [
+        {
+            **group,
+            "rules": [
+                rule for rule in group["rules"] if (rule.get("alert") or rule["record"]) in kept
+            ],
+        }
+        for group in rules["groups"]
+    ]
+    return {**rules, "groups": [group for group in groups if group["rules"]]}
 
 
 def check(folder: Path, rules: Any) -> str:
@@ -55,14 +90,14 @@ def check(folder: Path, rules: Any) -> str:
 
 
 def tested(
-    folder: Path, series: Series, step: str, asked: dict[str, Any]
+    folder: Path, series: Series, step: str, expectation: dict[str, Any]
 ) -> subprocess.CompletedProcess[str]:
     """`promtool test rules` with the rules that lie there."""
     inputs = [{"series": name, "values": values} for name, values in series]
     test = {
         "rule_files": ["rules.yaml"],
         "evaluation_interval": step,
-        "tests": [{"interval": step, "input_series": inputs, **asked}],
+        "tests": [{"interval": step, "input_series": inputs, **expectation}],
     }
     (folder / "test.yaml").write_text(json.dumps(test), encoding="utf-8")
     return promtool(folder, "test", "rules", "test.yaml")
@@ -79,25 +114,27 @@ def fired(folder: Path, rules: Any, alert: str, series: Series, at: str, step: s
         at: when, from the beginning.
         step: between two values, and between two evaluations.
     """
-    (folder / "rules.yaml").write_text(json.dumps(rules), encoding="utf-8")
+    content = json.dumps(needed_for(rules, alert))
+    (folder / "rules.yaml").write_text(content, encoding="utf-8")
     # Nothing is expected: what fires is then named in the complaint, under "got:".
-    asked = {"alertname": alert, "eval_time": at}
-    done = tested(folder, series, step, {"alert_rule_test": [asked]})
+    expectation = {"alertname": alert, "eval_time": at}
+    done = tested(folder, series, step, {"alert_rule_test": [expectation]})
     if done.returncode == 0:
         return ""
-    told = done.stderr + done.stdout
-    got = told.partition("got:")[2]
-    assert got, told
-    return got
+    output = done.stderr + done.stdout
+    actual = output.partition("got:")[2]
+    assert actual, output
+    return actual
 
 
 def evaluated(folder: Path, rules: Any, query: str, series: Series, at: str) -> list[float]:
     """The values that a query gives at a time, a value a minute; in promtool's order."""
-    (folder / "rules.yaml").write_text(json.dumps(rules), encoding="utf-8")
+    content = json.dumps(needed_for(rules, query))
+    (folder / "rules.yaml").write_text(content, encoding="utf-8")
     # None is expected: the complaint names what there is.
-    asked = {"expr": query, "eval_time": at, "exp_samples": []}
-    done = tested(folder, series, "1m", {"promql_expr_test": [asked]})
-    told = done.stderr + done.stdout
-    got = told.partition("got:")[2]
-    assert got or done.returncode == 0, told
-    return [float(value) for value in VALUE.findall(got)]
+    expectation = {"expr": query, "eval_time": at, "exp_samples": []}
+    done = tested(folder, series, "1m", {"promql_expr_test": [expectation]})
+    output = done.stderr + done.stdout
+    actual = output.partition("got:")[2]
+    assert actual or done.returncode == 0, output
+    return [float(value) for value in VALUE.findall(actual)]

@@ -117,9 +117,9 @@ def test_a_rule_finds_what_breaks_it(rule: admission.Rule, change: Change, words
     broken = copy.deepcopy(GOOD)
     assert list(rule(broken)) == []
     change(broken)
-    found = list(rule(broken))
-    assert any(words in complaint for complaint in found)
-    assert set(found) <= set(admission.complaints(broken))
+    messages = list(rule(broken))
+    assert any(words in complaint for complaint in messages)
+    assert set(messages) <= set(admission.complaints(broken))
 
 
 def test_every_rule_has_an_example_and_the_good_one_breaks_none() -> None:

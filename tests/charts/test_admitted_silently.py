@@ -31,8 +31,8 @@ def objects() -> Objects:
     return copy.deepcopy([GOOD, RUNTIME, SCALER])
 
 
-def twin(found: Objects) -> None:
-    found.append({**copy.deepcopy(RUNTIME), "metadata": {"name": "another"}})
+def twin(objects: Objects) -> None:
+    objects.append({**copy.deepcopy(RUNTIME), "metadata": {"name": "another"}})
 
 
 def ours(kind: str) -> dict[str, Any]:
@@ -75,9 +75,9 @@ def test_a_rule_finds_what_breaks_it(
     broken = objects()
     assert list(rule(broken)) == []
     change(broken)
-    found = list(rule(broken))
-    assert any(words in complaint for complaint in found)
-    assert set(found) <= set(silent.traps(broken))
+    messages = list(rule(broken))
+    assert any(words in complaint for complaint in messages)
+    assert set(messages) <= set(silent.traps(broken))
 
 
 def test_every_rule_has_an_example_and_the_good_ones_break_none() -> None:

@@ -26,8 +26,8 @@ def test_a_ci_file_is_admitted_and_created(
         for made in objects:
             meta = made["metadata"]
             kind, namespace = made["kind"], meta.get("namespace", helm.NAMESPACE)
-            found = api_server.get(kind, meta["name"], namespace)
-            assert contains(found["spec"], made["spec"]) if "spec" in made else found
+            stored = api_server.get(kind, meta["name"], namespace)
+            assert contains(stored["spec"], made["spec"]) if "spec" in made else stored
     finally:
         # The CRD is there for all tests, and would take every EmbeddingRollout with it.
         api_server.delete([o for o in objects if o["kind"] != "CustomResourceDefinition"])
@@ -37,7 +37,7 @@ def contains(whole: object, part: object) -> bool:
     """Whether all of the part came through; the server adds defaults and changes quantities."""
     if isinstance(part, dict):
         return isinstance(whole, dict) and all(
-            key in whole and contains(whole[key], below) for key, below in part.items()
+            key in whole and contains(whole[key], value) for key, value in part.items()
         )
     if isinstance(part, list):
         return isinstance(whole, list) and len(whole) == len(part)
@@ -47,12 +47,13 @@ def contains(whole: object, part: object) -> bool:
 @pytest.mark.parametrize("name", [helm.RUNTIME, helm.MODEL])
 def test_helm_installs_and_removes_it(api_server: ApiServer, name: str) -> None:
     values = helm.CHARTS / name / "ci/everything-values.yaml"
-    given = ("emb", "--namespace", helm.NAMESPACE)
+    release = ("emb", "--namespace", helm.NAMESPACE)
     environment = api_server.environment
     chart = str(helm.CHARTS / name)
-    helm.run("install", *given[:1], chart, *given[1:], "-f", str(values), environment=environment)
-    helm.run("upgrade", *given[:1], chart, *given[1:], "--reuse-values", environment=environment)
-    helm.run("uninstall", *given, environment=environment)
+    keeping = "--reset-then-reuse-values"
+    helm.run("install", *release, chart, "-f", str(values), environment=environment)
+    helm.run("upgrade", *release, chart, keeping, environment=environment)
+    helm.run("uninstall", *release, environment=environment)
 
 
 def test_what_is_absent_is_said(api_server: ApiServer) -> None:
@@ -76,10 +77,10 @@ def old_kserve(api_server: ApiServer) -> Iterator[ApiServer]:
     for version in before["spec"]["versions"]:
         version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"].pop("canary")
     try:
-        api_server.kubectl("replace", "-f", "-", given=json.dumps(before))
+        api_server.kubectl("replace", "-f", "-", stdin=json.dumps(before))
         yield api_server
     finally:
-        api_server.kubectl("replace", "-f", "-", given=json.dumps(now))
+        api_server.kubectl("replace", "-f", "-", stdin=json.dumps(now))
         api_server.settle("the CRD is not back", lambda: not canary_is_refused(api_server))
 
 

@@ -1,13 +1,10 @@
 """READMEs and schemas are made from values.yaml, and what is wrong with them is found."""
 
-import importlib.util
-import sys
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from tests.charts import helm
+from tests.scripts import load
 
 VALUES = """\
 # Prose that is no documentation.
@@ -26,30 +23,19 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    path = helm.ROOT / "hack/charts_readme.py"
-    spec = importlib.util.spec_from_file_location("charts_readme", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["charts_readme"] = module
-    spec.loader.exec_module(module)
-    return module
+script = load("charts_readme")
 
 
-def test_readmes_and_schemas_are_fresh(
-    script: ModuleType, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_readmes_and_schemas_are_fresh(capsys: pytest.CaptureFixture[str]) -> None:
     assert script.main(["--check"]) == 0, capsys.readouterr().err
 
 
-def test_texts_and_leaves_are_found(script: ModuleType) -> None:
+def test_texts_and_leaves_are_found() -> None:
     assert script.documented(VALUES) == {"name": "Name of it.", "server.delay": "Seconds."}
     assert [path for path, _ in script.leaves(SCHEMA)] == ["name", "server.delay"]
 
 
-def test_what_does_not_agree_is_named(script: ModuleType) -> None:
+def test_what_does_not_agree_is_named() -> None:
     known = dict(script.leaves(SCHEMA))
     values = {"name": "emb", "server": {"delay": 5}}
     texts = script.documented(VALUES)
@@ -64,11 +50,11 @@ def test_what_does_not_agree_is_named(script: ModuleType) -> None:
     ]
 
 
-def test_a_readme_without_marks_is_an_error(script: ModuleType) -> None:
+def test_a_readme_without_marks_is_an_error() -> None:
     with pytest.raises(ValueError, match="are missing"):
-        script.with_table("# A chart\n", "| value |")
+        script.with_section("# A chart\n", script.SECTION, "| value |")
 
 
-def test_a_bar_does_not_break_the_table(script: ModuleType) -> None:
+def test_a_bar_does_not_break_the_table() -> None:
     rows = script.table({"name": "This | that."}, {"name": "a|b"})
     assert rows.endswith('| `name` | `"a\\|b"` | This \\| that. |')

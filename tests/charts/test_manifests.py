@@ -37,8 +37,8 @@ def kustomized(folder: Path) -> tuple[Object, ...]:
 
 
 def of_kind(objects: tuple[Object, ...], kind: str) -> Object:
-    (found,) = (item for item in objects if item["kind"] == kind)
-    return found
+    (item,) = (item for item in objects if item["kind"] == kind)
+    return item
 
 
 def service(name: str) -> Object:
@@ -119,9 +119,9 @@ def test_namespaced_wants_no_rights_on_the_cluster() -> None:
 
 
 def test_a_runtime_of_the_namespace_makes_the_same_pods() -> None:
-    one = desired(service("cpu"), runtime("cpu"), Living())
-    other = desired(service("namespaced"), runtime("namespaced"), Living())
-    assert one.steps == other.steps
+    cluster_wide = desired(service("cpu"), runtime("cpu"), Living())
+    namespaced = desired(service("namespaced"), runtime("namespaced"), Living())
+    assert cluster_wide.steps == namespaced.steps
 
 
 def test_the_image_of_the_runtime_reaches_every_pod() -> None:
@@ -154,12 +154,12 @@ def test_the_canary_differs_in_its_model_only() -> None:
 
 def test_a_custom_container_is_the_runtimes() -> None:
     """Written out by hand, since no chart makes it: it must not fall behind."""
-    one = desired(service("cpu"), runtime("cpu"), Living())
-    other = desired(service("custom-container"), None, Living())
+    of_runtime = desired(service("cpu"), runtime("cpu"), Living())
+    of_container = desired(service("custom-container"), None, Living())
 
     def pod(plan: Any) -> Object:
-        found: Object = plan.steps[1].target["spec"]["template"]["spec"]
-        return found
+        spec: Object = plan.steps[1].target["spec"]["template"]["spec"]
+        return spec
 
     def meaning(container: Object) -> Object:
         """The last of two flags counts, and variables that KServe reads are not the server's."""
@@ -167,20 +167,20 @@ def test_a_custom_container_is_the_runtimes() -> None:
         env = [e for e in container["env"] if e["name"] not in ("STORAGE_URI", "PROTOCOL")]
         return container | {"args": flags, "env": env}
 
-    (wanted,), (found,) = pod(one)["containers"], pod(other)["containers"]
-    assert meaning(found) == meaning(wanted)
-    assert pod(other) | {"containers": []} == pod(one) | {"containers": []}
+    (expected,), (container,) = pod(of_runtime)["containers"], pod(of_container)["containers"]
+    assert meaning(container) == meaning(expected)
+    assert pod(of_container) | {"containers": []} == pod(of_runtime) | {"containers": []}
 
 
 def test_a_canary_of_a_custom_container_would_replace_the_whole_container() -> None:
     """Why that overlay has none; without STORAGE_URI KServe would not even admit it."""
     isvc = service("custom-container")
-    own = [{"name": "kserve-container"}]
-    canary = {"trafficPercent": 10, "predictor": {"name": "v2", "containers": own}}
+    containers = [{"name": "kserve-container"}]
+    canary = {"trafficPercent": 10, "predictor": {"name": "v2", "containers": containers}}
     isvc["spec"] = isvc["spec"] | {"canary": [canary]}
     deployment = desired(isvc, None, Living()).steps[1].target
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     assert "args" not in container
-    bare = isvc["spec"]["predictor"] | {"containers": own}
+    bare = isvc["spec"]["predictor"] | {"containers": containers}
     isvc["spec"] = isvc["spec"] | {"predictor": bare}
     assert "canary requires a model in the stable predictor" in complaints(isvc)

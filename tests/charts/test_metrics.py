@@ -91,13 +91,13 @@ def queries() -> Iterator[tuple[str, str]]:
 
 
 def test_every_metric_that_is_named_exists() -> None:
-    known, seen = exported() | recorded(), set()
+    known, used = exported() | recorded(), set()
     for place, query in queries():
         assert named(query) or query == "vector(1)", place
         assert named(query) <= known, place
-        seen |= named(query)
-    assert {"predictor_requests_total", "predictor_queue_tokens", "up"} <= seen
-    assert seen & recorded()
+        used |= named(query)
+    assert {"predictor_requests_total", "predictor_queue_tokens", "up"} <= used
+    assert used & recorded()
 
 
 def test_what_is_recorded_is_used() -> None:
@@ -121,25 +121,25 @@ def test_every_metric_that_is_mentioned_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "wanted"),
+    ("query", "names"),
     [
         ('sum by (a, b) (rate(x_total{c=~"5.."}[5m])) / sum(y) > 0.01', {"x_total", "y"}),
         ("histogram_quantile(0.9, sum by (le) (rate(z_bucket[$__rate_interval])))", {"z_bucket"}),
         ("a:b_c:rate5m / on (d) group_left () (e and f > 0)", {"a:b_c:rate5m", "e", "f"}),
     ],
 )  # fmt: skip
-def test_names_are_read_out_of_queries(query: str, wanted: set[str]) -> None:
-    assert named(query) == wanted
+def test_names_are_read_out_of_queries(query: str, names: set[str]) -> None:
+    assert named(query) == names
 
 
 def test_every_label_that_is_used_exists() -> None:
     """The server's own labels, and those that the ServiceMonitor and Prometheus add."""
     added = {"namespace", "deployment", "pod", "job", "le"}
-    own = {
+    exported_labels = {
         name
         for metric in (*vars(metrics).values(), *vars(rollouts).values())
         for name in getattr(metric, "_labelnames", ())
     }  # fmt: skip
     for place, query in queries():
-        allowed = own | added | (OF_ALERTS if "ALERTS" in query else set())
+        allowed = exported_labels | added | (OF_ALERTS if "ALERTS" in query else set())
         assert label_names(query) <= allowed, place

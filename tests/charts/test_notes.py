@@ -7,35 +7,35 @@ import pytest
 
 from tests.charts import helm
 
-UPGRADE = "helm upgrade emb charts/embedding-model -n search --reuse-values"
+UPGRADE = "helm upgrade emb charts/embedding-model -n search --reset-then-reuse-values"
 KNATIVE = "deploymentMode=Knative"
 
 
 def upgrades(text: str) -> list[tuple[str, ...]]:
     """The values of every `helm upgrade` of the notes, in order."""
     text = text.replace("NEW_URI", "pvc://models/minilm/2")
-    found = re.findall(rf"{re.escape(UPGRADE)}((?: --set [^ \n]+)+)", text)
-    return [tuple(part for part in shlex.split(line) if part != "--set") for line in found]
+    commands = re.findall(rf"{re.escape(UPGRADE)}((?: --set [^ \n]+)+)", text)
+    return [tuple(part for part in shlex.split(line) if part != "--set") for line in commands]
 
 
 @pytest.mark.parametrize("sets", [(), ("autoscaling.minReplicas=4",), (KNATIVE,)])
 def test_the_commands_of_the_notes_are_taken_by_the_chart(sets: tuple[str, ...]) -> None:
-    """Each step upon those before it, as --reuse-values does: there to the end, or back."""
-    there, _, back = helm.notes(helm.MODEL, *sets).partition("\nOr back")
-    *steps, promotion = upgrades(there)
+    """Each step upon those before it, whose values the command keeps: to the end, or back."""
+    forward, _, back = helm.notes(helm.MODEL, *sets).partition("\nOr back")
+    *steps, promotion = upgrades(forward)
     assert len(steps) >= 3
-    given = sets
+    values = sets
     for step in steps:
-        given = (*given, *step)
-        helm.template(helm.MODEL, *given)
-    promoted = helm.only(helm.template(helm.MODEL, *given, *promotion), "InferenceService")
+        values = (*values, *step)
+        helm.template(helm.MODEL, *values)
+    promoted = helm.only(helm.template(helm.MODEL, *values, *promotion), "InferenceService")
     assert "canary" not in promoted["spec"]
     assert promoted["spec"]["predictor"]["model"]["storageUri"] == "pvc://models/minilm/2"
     for step in upgrades(back):
-        given = (*given, *step)
-        helm.template(helm.MODEL, *given)
+        values = (*values, *step)
+        helm.template(helm.MODEL, *values)
     at_start = helm.only(helm.template(helm.MODEL, *sets), "InferenceService")
-    assert helm.only(helm.template(helm.MODEL, *given), "InferenceService") == at_start
+    assert helm.only(helm.template(helm.MODEL, *values), "InferenceService") == at_start
 
 
 def test_weights_go_through_100_and_0() -> None:
@@ -71,3 +71,14 @@ def test_queue_without_a_monitor_is_mentioned() -> None:
     assert "serviceMonitor.enabled is false" in helm.notes(helm.MODEL, *sets)
     with_monitor = helm.notes(helm.MODEL, *sets, "serviceMonitor.enabled=true")
     assert "serviceMonitor.enabled is false" not in with_monitor
+
+
+@pytest.mark.parametrize("sets", [(), ("rollout.mode=controller",), (KNATIVE,)])
+def test_nothing_waits_for_a_generation_that_kserve_does_not_write(sets: tuple[str, ...]) -> None:
+    """`kubectl wait --for=condition` of an InferenceService may never end.
+
+    Its `status.observedGeneration` is that of the Deployment or of the Knative Service.
+    """
+    lines = [line for line in helm.notes(helm.MODEL, *sets).splitlines() if " wait " in line]
+    assert lines
+    assert not [line for line in lines if "condition=" in line and "inferenceservice" in line]

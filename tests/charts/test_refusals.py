@@ -11,6 +11,7 @@ CONTROLLER = "rollout.mode=controller"
 COMPARE = "rollout.strategy=Compare"
 TWO = (COMPARE, "rollout.steps[0].weight=9")
 BY_USER = "rollout.compare.userHeader=X-User"
+SHADOW = ("rollout.shadow.enabled=true", "access.adminTokenSecret.name=token")
 ROLLOUT = "rollout.enabled=true"
 
 # What is set, and a part of the sentence that is read.
@@ -76,13 +77,24 @@ TEMPLATES: dict[tuple[str, ...], str] = {
     (*CANARY, "canary.storageUri=pvc://models/minilm/1"): "KServe would refuse the promotion",
     ("canary.trafficPercent=10",): "a canary needs a model",
     ("canary.name=v2",): "a canary needs a model. To remove the canary, empty all three",
-    (*CANARY, "canary.replicas=2"): "canary.replicas (2) is over autoscaling.minReplicas (1)",
     (KNATIVE, *CANARY): "predictor.name and canary.name are for deploymentMode Standard",
     (KNATIVE, "predictor.name=v2"): "predictor.name and canary.name are for deploymentMode",
     (KNATIVE, "canary.trafficPercent=10"): "a canary needs a model",
     (KNATIVE, "canary.replicas=1"): "canary.replicas is for deploymentMode Standard",
     (KNATIVE, "autoscaling.mode=cpu"): "autoscaling.mode=cpu is for deploymentMode Standard",
-    (KNATIVE, "serviceMonitor.enabled=true"): "serviceMonitor is for deploymentMode Standard",
+    (KNATIVE, "runtime.name=embedding-cpu"): "the runtime has two ports, and Knative takes one",
+    (KNATIVE, "extraArgs={--enable-grpc}"): "gRPC needs deploymentMode Standard",
+    (KNATIVE, "extraArgs={--enable_grpc=true}"): "--enable_grpc=true needs a second port",
+    (KNATIVE, "networkPolicy.enabled=true", "serviceMonitor.enabled=true"): (
+        "name Prometheus in networkPolicy.metricsFrom"
+    ),
+    (KNATIVE, CONTROLLER, *SHADOW, "networkPolicy.enabled=true"): (
+        "name it in networkPolicy.controllerFrom"
+    ),
+    (
+        *(KNATIVE, CONTROLLER, *SHADOW, "networkPolicy.enabled=true"),
+        "networkPolicy.controllerFrom[0].podSelector.matchLabels.c=d",
+    ): "name the gateway in networkPolicy.extraEgress",
     (KNATIVE, "gateway.enabled=true"): "gateway is for deploymentMode Standard",
     ("autoscaling.minReplicas=0",): "autoscaling.minReplicas=0 is for Knative mode",
     ("autoscaling.mode=cpu", "autoscaling.minReplicas=3"): "maxReplicas (1) is below",
@@ -108,6 +120,9 @@ RUNTIME: dict[tuple[str, ...], str] = {
     ("scope=cluster",): "value must be one of 'Cluster', 'Namespace'",
     ("runtimes.tpu.enabled=true",): "at '/runtimes': additional properties 'tpu' not allowed",
     ("rules.rejected.threshold=5",): "at '/rules/rejected/threshold': maximum: got 5, want 1",
+    ("runtimes.knative.enabled=true", "runtimes.knative.args={--enable-grpc}"): (
+        "gRPC needs a runtime for Standard mode"
+    ),
     (ROLLOUT,): "rollout.prometheus.address is required: the controller judges a canary by",
     (ROLLOUT, "rollout.prometheus.address=prometheus:9090"): "at '/rollout/prometheus/address'",
     (
@@ -126,7 +141,9 @@ CASES += [(helm.RUNTIME, sets, words) for sets, words in RUNTIME.items()]
 @pytest.mark.parametrize(
     ("name", "sets", "words"), CASES, ids=[",".join(sets)[:60] for _, sets, _ in CASES]
 )
-def test_what_does_not_fit_is_refused(name: str, sets: tuple[str, ...], words: str) -> None:
+def test_values_that_do_not_fit_together_are_refused(
+    name: str, sets: tuple[str, ...], words: str
+) -> None:
     with pytest.raises(helm.Refused) as refused:
         helm.template(name, *sets)
     assert words in str(refused.value)
@@ -140,7 +157,7 @@ def test_what_does_not_fit_is_refused(name: str, sets: tuple[str, ...], words: s
         (helm.MODEL, "model.storageUri="),
     ],
 )
-def test_what_is_missing_comes_with_the_commands(name: str, sets: str) -> None:
+def test_a_missing_value_is_refused_with_the_commands_that_make_it(name: str, sets: str) -> None:
     with pytest.raises(helm.Refused) as refused:
         helm.template(name, sets)
     text = str(refused.value)
@@ -154,5 +171,5 @@ def test_what_is_missing_comes_with_the_commands(name: str, sets: str) -> None:
 def test_the_longest_name_that_fits_is_taken() -> None:
     """isvc.NAME-predictor and NAME-predictor-NAMESPACE have 63 characters at most."""
     name = "a" * (63 - len("-predictor-") - len(helm.NAMESPACE))
-    found = helm.only(helm.template(helm.MODEL, f"fullnameOverride={name}"), "InferenceService")
-    assert found["metadata"]["name"] == name
+    isvc = helm.only(helm.template(helm.MODEL, f"fullnameOverride={name}"), "InferenceService")
+    assert isvc["metadata"]["name"] == name

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from predictor.rollout.spec import DEFAULT_STEPS, Spec, Target, read_spec
-from predictor.rollout.state import Measure, Move, State, read_state, status_of
+from predictor.rollout.state import Measurement, State, Transition
+from predictor.rollout.status import read_state, status_of
 from tests.charts import helm
 from tests.charts.api_server import ApiServer, Rejected
 from tests.charts.test_rollout_crd import CRD
@@ -18,6 +19,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 Change = Callable[[Any], object]
 
 KIND, NAME = "embeddingrollouts.predictor.dev", "emb"
+NOW = 1764000000.25
 GOOD: helm.Object = {
     "apiVersion": "predictor.dev/v1alpha1",
     "kind": "EmbeddingRollout",
@@ -35,24 +37,24 @@ def steps(*weights: int) -> Change:
     return lambda spec: spec.update(steps=[{"weight": weight} for weight in weights])
 
 
-def analysis(**given: Any) -> Change:
-    return lambda spec: spec.update(analysis=given)
+def analysis(**fields: Any) -> Change:
+    return lambda spec: spec.update(analysis=fields)
 
 
-def limits(**given: Any) -> Change:
-    return lambda spec: spec.update(limits=given)
+def limits(**fields: Any) -> Change:
+    return lambda spec: spec.update(limits=fields)
 
 
-def target(**given: Any) -> Change:
-    return lambda spec: spec["target"].update(given)
+def target(**fields: Any) -> Change:
+    return lambda spec: spec["target"].update(fields)
 
 
 def hold(duration: str) -> Change:
     return lambda spec: spec.update(steps=[{"weight": 5, "hold": duration}])
 
 
-def by_header(**given: str) -> Change:
-    return lambda spec: spec.update(strategy="Compare", steps=[{"weight": 9}], compare=given)
+def by_header(**fields: str) -> Change:
+    return lambda spec: spec.update(strategy="Compare", steps=[{"weight": 9}], compare=fields)
 
 
 # What breaks it, and the words that kubectl shows.
@@ -127,19 +129,19 @@ def made(api_server: ApiServer) -> Iterator[ApiServer]:
 
 
 def changed(change: Change) -> helm.Object:
-    found = copy.deepcopy(GOOD)
-    change(found["spec"])
-    return found
+    rollout = copy.deepcopy(GOOD)
+    change(rollout["spec"])
+    return rollout
 
 
-def refusal(server: ApiServer, found: helm.Object) -> str:
+def refusal(server: ApiServer, rollout: helm.Object) -> str:
     with pytest.raises(Rejected) as rejected:
-        server.apply([found], "--dry-run=server")
+        server.apply([rollout], "--dry-run=server")
     return str(rejected.value)
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_cannot_be_done_is_refused(api_server: ApiServer, case: str) -> None:
+def test_an_impossible_spec_is_refused(api_server: ApiServer, case: str) -> None:
     change, words = BROKEN[case]
     assert words in refusal(api_server, changed(change))
 
@@ -155,10 +157,10 @@ def test_what_cannot_be_done_is_refused(api_server: ApiServer, case: str) -> Non
         target(image="registry.example.com/predictor@sha256:" + "0" * 64),
     ],
 )  # fmt: skip
-def test_what_can_be_done_is_taken(api_server: ApiServer, change: Change) -> None:
-    found = changed(change)
-    read_spec(found)
-    api_server.apply([found], "--dry-run=server")
+def test_a_possible_spec_is_admitted(api_server: ApiServer, change: Change) -> None:
+    rollout = changed(change)
+    read_spec(rollout)
+    api_server.apply([rollout], "--dry-run=server")
 
 
 def test_the_service_stays(made: ApiServer) -> None:
@@ -170,11 +172,11 @@ def test_the_service_stays(made: ApiServer) -> None:
     "change", [target(storageUri="pvc://models/minilm/3"), target(image="other:1")]
 )
 def test_a_name_belongs_to_one_version(made: ApiServer, change: Change) -> None:
-    found = changed(change)
+    rollout = changed(change)
     words = "another storageUri or image needs another name: a name belongs to one version"
-    assert words in refusal(made, found)
-    found["spec"]["target"]["name"] = "v3"
-    made.apply([found], "--dry-run=server")
+    assert words in refusal(made, rollout)
+    rollout["spec"]["target"]["name"] = "v3"
+    made.apply([rollout], "--dry-run=server")
 
 
 def test_every_rule_has_an_example() -> None:
@@ -196,12 +198,12 @@ def test_every_rule_has_an_example() -> None:
 
 
 def test_defaults_are_filled_in(made: ApiServer) -> None:
-    found = made.get(KIND, NAME)
-    wanted = Spec(
+    rollout = made.get(KIND, NAME)
+    expected = Spec(
         inference_service="emb", target=Target(storage_uri="pvc://models/minilm/2", name="v2")
     )
-    assert read_spec(found) == wanted
-    spec = found["spec"]
+    assert read_spec(rollout) == expected
+    spec = rollout["spec"]
     assert [step["weight"] for step in spec["steps"]] == [step.weight for step in DEFAULT_STEPS]
     assert spec["limits"]["error"] == {"after": "15m", "then": "Hold"}
     assert spec["analysis"]["vectors"] == {"tolerance": 0.999, "minOverlap": 0.5}
@@ -211,15 +213,26 @@ def test_defaults_are_filled_in(made: ApiServer) -> None:
 
 def test_the_state_comes_back_as_it_was_written(made: ApiServer) -> None:
     """By the subresource, and by nothing else; the specification stays."""
-    measure = Measure("errors", "Failed", "2.00% of 500, stable 0.00%")
-    move = Move(1.5, "Progressing", 5, "step 1: weight 5", (measure,))
+    measurement = Measurement("errors", "Failed", "2.00% of 500, stable 0.00%")
+    message = "step 1: weight 5"
+    started = Transition(1.5, "Progressing", 5, "StepStarted", message, (measurement,))
     state = State(
-        phase="RollingBack", target="v2 pvc://models/minilm/2", canary="v2", step=1, weight=0,
-        before=5, since=1764000000.25, failures=2, wrong="Error", reason="errors: too many",
-        measures=(measure,), history=(move, move),
-    )  # fmt: skip
+        phase="RollingBack",
+        reason="AnalysisFailed",
+        message="errors: too many",
+        target="v2 pvc://models/minilm/2",
+        canary="v2",
+        step=1,
+        weight=0,
+        previous_weight=5,
+        phase_since=1764000000.25,
+        consecutive_failures=2,
+        undecided_verdict="Error",
+        measurements=(measurement,),
+        transitions=(started, started),
+    )
     before = made.get(KIND, NAME)
-    made.set_status(KIND, NAME, status_of(state, 1))
+    made.set_status(KIND, NAME, status_of(state, 1, {}, NOW))
     after = made.get(KIND, NAME)
     assert read_state(after) == state
     assert after["status"]["observedGeneration"] == 1
@@ -230,22 +243,40 @@ def test_the_state_comes_back_as_it_was_written(made: ApiServer) -> None:
     assert read_state(made.get(KIND, NAME)) == state
 
 
-def test_an_unknown_phase_is_refused(made: ApiServer) -> None:
-    with pytest.raises(Rejected, match="Unsupported value"):
-        made.set_status(KIND, NAME, {"phase": "Going"})
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"phase": "Going"},
+        {"reason": "errors: too many"},
+        {"phaseSince": "yesterday"},
+        {"conditions": [{"type": "Ready", "status": "True"}]},
+    ],
+)
+def test_a_status_outside_of_the_schema_is_refused(made: ApiServer, status: dict[str, Any]) -> None:
+    with pytest.raises(Rejected, match=r"Unsupported value|must be of type date-time|Required"):
+        made.set_status(KIND, NAME, status)
 
 
-def test_a_person_sees_how_far_it_is(made: ApiServer) -> None:
-    state = State(phase="Progressing", step=1, weight=10, canary="v2", reason="step 2: weight 10")
-    made.set_status(KIND, NAME, status_of(state, 1))
+def test_kubectl_get_shows_phase_weight_step_canary_and_reason(made: ApiServer) -> None:
+    state = State(
+        phase="Progressing",
+        reason="StepStarted",
+        message="step 2: weight 10",
+        step=1,
+        weight=50,
+        served_weight=10,
+        canary="v2",
+    )
+    made.set_status(KIND, NAME, status_of(state, 1, {}, NOW))
     head, row = made.kubectl("get", "er", NAME, "-n", helm.NAMESPACE).splitlines()
     assert head.split() == ["NAME", "PHASE", "WEIGHT", "STEP", "CANARY", "REASON", "AGE"]
-    assert row.split()[:5] == [NAME, "Progressing", "10", "1", "v2"]
-    assert "step 2: weight 10" in row
+    assert row.split()[:6] == [NAME, "Progressing", "10", "1", "v2", "StepStarted"]
     assert NAME in made.kubectl("get", "predictor", "-n", helm.NAMESPACE)
+    wide = made.kubectl("get", "er", NAME, "-n", helm.NAMESPACE, "-o", "wide")
+    assert "step 2: weight 10" in wide
 
 
-def test_the_words_for_a_person_are_taken(made: ApiServer) -> None:
+def test_the_commands_of_the_notes_are_admitted(made: ApiServer) -> None:
     """The commands of the chart's notes."""
     notes = helm.notes(helm.MODEL, "rollout.mode=controller")
     ours = [line.strip() for line in notes.splitlines() if " er emb" in line]
@@ -253,6 +284,6 @@ def test_the_words_for_a_person_are_taken(made: ApiServer) -> None:
     assert len(commands) == 6
     for command in commands:
         made.kubectl(*command.replace("'", "").split()[1:])
-    found = made.get(KIND, NAME)
-    assert found["metadata"]["annotations"]["predictor.dev/action"] == "retry"
-    assert found["spec"]["paused"] is False
+    rollout = made.get(KIND, NAME)
+    assert rollout["metadata"]["annotations"]["predictor.dev/action"] == "retry"
+    assert rollout["spec"]["paused"] is False

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from predictor.controller.splitting import route_name
+from predictor.controller.header_routes import route_name
 from tests.charts import helm
 
 CONTROLLER = "rollout.mode=controller"
@@ -45,18 +45,18 @@ def test_without_a_cluster_the_service_comes_from_the_values(mode: str) -> None:
     assert by_helm == by_controller
 
 
-def test_what_a_person_says_with_kubectl_is_not_rendered() -> None:
+def test_commands_given_with_kubectl_are_not_rendered() -> None:
     assert "paused" not in rollout()
     assert "shadow" not in rollout()
-    asked = rollout("rollout.shadow.enabled=true", "access.adminTokenSecret.name=admin")
-    assert asked["shadow"] == {"share": 0.05, "hold": "2m", "minTexts": 50}
+    spec = rollout("rollout.shadow.enabled=true", "access.adminTokenSecret.name=admin")
+    assert spec["shadow"] == {"share": 0.05, "hold": "2m", "minTexts": 50}
 
 
 def test_headers_choose_a_version_only_if_wished() -> None:
     assert "compare" not in rollout("rollout.strategy=Compare", "rollout.steps[0].weight=9")
     sets = ("rollout.strategy=Compare", "rollout.steps[0].weight=9")
-    asked = rollout(*sets, "rollout.compare.userHeader=X-User-Id")
-    assert asked["compare"] == {"versionHeader": "", "userHeader": "X-User-Id"}
+    spec = rollout(*sets, "rollout.compare.userHeader=X-User-Id")
+    assert spec["compare"] == {"versionHeader": "", "userHeader": "X-User-Id"}
 
 
 @pytest.mark.parametrize("kind", ["BackendTrafficPolicy", "SecurityPolicy"])
@@ -90,8 +90,8 @@ def test_the_policy_lets_the_controller_in() -> None:
     )
     policy = helm.only(helm.template(helm.MODEL, CONTROLLER, *sets), "NetworkPolicy")
     peer = {"podSelector": {"matchLabels": {"c": "d"}}}
-    (rule,) = (found for found in policy["spec"]["ingress"] if peer in found["from"])
-    assert rule["ports"] == [{"port": 8080, "protocol": "TCP"}]
+    (controller_rule,) = (rule for rule in policy["spec"]["ingress"] if peer in rule["from"])
+    assert controller_rule["ports"] == [{"port": 8080, "protocol": "TCP"}]
 
 
 @MODES
@@ -104,7 +104,8 @@ def test_the_notes_have_the_commands_of_the_release(mode: str) -> None:
         "kubectl -n search annotate er emb --overwrite predictor.dev/action=resume",
         "kubectl -n search annotate er emb --overwrite predictor.dev/action=retry",
         """kubectl -n search patch er emb --type=merge -p '{"spec":{"paused":true}}'""",
-        "helm upgrade emb charts/embedding-model -n search --reuse-values --set model.storageUri=",
+        "helm upgrade emb charts/embedding-model -n search --reset-then-reuse-values "
+        "--set model.storageUri=",
         "describe inferenceservice emb",
     ):
         assert command in text, command

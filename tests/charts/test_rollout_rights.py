@@ -12,7 +12,7 @@ from tests.charts.test_rollout import ON, RIGHTS
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 ACCOUNT = f"system:serviceaccount:{helm.NAMESPACE}:emb-embedding-runtime-rollout"
-NOBODY = f"system:serviceaccount:{helm.NAMESPACE}:nobody"
+UNPRIVILEGED = f"system:serviceaccount:{helm.NAMESPACE}:nobody"
 LEASE = "emb-embedding-runtime-rollout"
 LINE = re.compile(r"(?P<resource>\S*) +\[(?P<urls>.*?)\] +\[(?P<names>.*?)\] +\[(?P<verbs>.*?)\]")
 OWNER = f"system:serviceaccount:{helm.NAMESPACE}:owner"
@@ -25,9 +25,9 @@ Rights = dict[tuple[str, str], set[str]]
 def scope(api_server: ApiServer, request: pytest.FixtureRequest) -> Iterator[str]:
     """The rights of the controller are in the cluster."""
     made = [
-        found
-        for found in helm.template(helm.RUNTIME, *ON, f"scope={request.param}")
-        if "rbac.authorization.k8s.io" in found["apiVersion"] or found["kind"] == "ServiceAccount"
+        item
+        for item in helm.template(helm.RUNTIME, *ON, f"scope={request.param}")
+        if "rbac.authorization.k8s.io" in item["apiVersion"] or item["kind"] == "ServiceAccount"
     ]
     api_server.apply(made)
     yield str(request.param)
@@ -37,14 +37,14 @@ def scope(api_server: ApiServer, request: pytest.FixtureRequest) -> Iterator[str
 def all_rights(server: ApiServer, account: str, namespace: str = helm.NAMESPACE) -> Rights:
     """Of an account: (resource, names) -> verbs, as `kubectl auth can-i --list` says."""
     text = server.kubectl("auth", "can-i", "--list", f"--as={account}", "-n", namespace)
-    found: Rights = {}
+    rights: Rights = {}
     for line in text.splitlines()[1:]:
         matched = LINE.match(line)
         assert matched, line
         if matched["resource"]:
             key = (matched["resource"], matched["names"])
-            found.setdefault(key, set()).update(matched["verbs"].split())
-    return found
+            rights.setdefault(key, set()).update(matched["verbs"].split())
+    return rights
 
 
 def may(server: ApiServer, *what: str, namespace: str = helm.NAMESPACE) -> bool:
@@ -55,31 +55,34 @@ def may(server: ApiServer, *what: str, namespace: str = helm.NAMESPACE) -> bool:
     return True
 
 
-def test_it_may_do_what_it_needs_and_nothing_else(api_server: ApiServer, scope: str) -> None:
-    everybodys = all_rights(api_server, NOBODY)
-    own = {
+def test_the_controller_has_the_rights_that_it_needs_and_no_others(
+    api_server: ApiServer, scope: str
+) -> None:
+    everybodys = all_rights(api_server, UNPRIVILEGED)
+    rights = {
         key: verbs
         for key, verbs in all_rights(api_server, ACCOUNT).items()
         if everybodys.get(key) != verbs
     }
-    wanted: Rights = {(resource, ""): verbs for resource, verbs in RIGHTS.items()}
-    wanted[("leases.coordination.k8s.io", "")] = {"create"}
-    wanted[("leases.coordination.k8s.io", LEASE)] = {"get", "update"}
-    assert own == wanted
+    expected: Rights = {(resource, ""): verbs for resource, verbs in RIGHTS.items()}
+    expected[("leases.coordination.k8s.io", "")] = {"create"}
+    expected[("leases.coordination.k8s.io", LEASE)] = {"get", "update"}
+    assert rights == expected
 
 
 def test_elsewhere_it_has_the_rights_of_its_scope(api_server: ApiServer, scope: str) -> None:
-    everybodys = all_rights(api_server, NOBODY, OTHER)
+    everybodys = all_rights(api_server, UNPRIVILEGED, OTHER)
     elsewhere = all_rights(api_server, ACCOUNT, OTHER)
-    own = {key: verbs for key, verbs in elsewhere.items() if everybodys.get(key) != verbs}
-    wanted: Rights = {(resource, ""): verbs for resource, verbs in RIGHTS.items()}
-    assert own == (wanted if scope == "Cluster" else {})
+    rights = {key: verbs for key, verbs in elsewhere.items() if everybodys.get(key) != verbs}
+    expected: Rights = {(resource, ""): verbs for resource, verbs in RIGHTS.items()}
+    assert rights == (expected if scope == "Cluster" else {})
 
 
 @pytest.mark.parametrize(
     "what",
     [
-        ("get", "secrets"), ("list", "pods"), ("create", "pods"), ("delete", "inferenceservices"),
+        ("get", "secrets"), ("get", "pods", "--subresource=log"), ("create", "pods"),
+        ("delete", "inferenceservices"),
         ("create", "inferenceservices"), ("patch", "inferenceservices", "--subresource=status"),
         ("patch", "deployments"), ("delete", "deployments"), ("list", "httproutes"),
         ("create", "embeddingrollouts"), ("delete", "embeddingrollouts"),
@@ -89,7 +92,9 @@ def test_elsewhere_it_has_the_rights_of_its_scope(api_server: ApiServer, scope: 
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_it_may_not(api_server: ApiServer, scope: str, what: tuple[str, ...]) -> None:
+def test_the_controller_may_not_do_anything_else(
+    api_server: ApiServer, scope: str, what: tuple[str, ...]
+) -> None:
     assert not may(api_server, *what)
 
 
@@ -131,9 +136,9 @@ def test_the_owner_of_a_namespace_installs_all_of_it(
     try:
         helm.run("install", "rt", chart, *owner, *helm.flags(sets, ()), environment=environment)
         sets = (*helm.NEEDED[helm.MODEL], "rollout.mode=controller")
-        given = (model, *owner, *helm.flags(sets, ()))
-        helm.run("install", "mine", *given, environment=environment)
-        helm.run("upgrade", "mine", *given, environment=environment)
+        arguments = (model, *owner, *helm.flags(sets, ()))
+        helm.run("install", "mine", *arguments, environment=environment)
+        helm.run("upgrade", "mine", *arguments, environment=environment)
         assert api_server.get("er", "mine")["spec"]["inferenceService"] == "mine"
     finally:
         for release in ("mine", "rt"):

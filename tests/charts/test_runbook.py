@@ -26,6 +26,13 @@ def test_each_alert_has_its_section_and_each_section_its_alert() -> None:
     assert list(SECTIONS) == list(alerts())
 
 
+def test_the_readme_lists_each_alert_once() -> None:
+    readme = (helm.CHARTS / helm.RUNTIME / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in readme.splitlines() if line.startswith("| `Embedding")]
+    names = [name for row in rows for name in re.findall(r"`(Embedding\w+)`", row.split("|")[1])]
+    assert names == list(alerts())
+
+
 def test_the_runbook_is_where_the_alerts_say() -> None:
     for name, rule in alerts().items():
         path, _, section = rule["annotations"]["runbook_url"].partition("#")
@@ -49,9 +56,9 @@ def test_links_lead_to_sections() -> None:
 def test_prometheus_takes_the_queries(tmp_path: Path) -> None:
     if reason := promtool.why_not():
         pytest.skip(reason)
-    found = [{"record": f"query:{place}", "expr": query} for place, query in enumerate(queries())]
-    said = promtool.check(tmp_path, {"groups": [{"name": "queries", "rules": found}]})
-    assert f"{len(found)} rules found" in said
+    records = [{"record": f"query:{place}", "expr": query} for place, query in enumerate(queries())]
+    output = promtool.check(tmp_path, {"groups": [{"name": "queries", "rules": records}]})
+    assert f"{len(records)} rules found" in output
 
 
 def test_the_queries_ask_for_what_there_is() -> None:

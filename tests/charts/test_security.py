@@ -19,12 +19,12 @@ LOCKED = {
 
 def pod_specs(objects: list[helm.Object]) -> Iterator[tuple[str, helm.Object]]:
     """Pods of ours, and runtimes, whose containers become pods."""
-    for found in objects:
-        name = f"{found['kind']}/{found['metadata']['name']}"
-        if found["kind"] in ("ServingRuntime", "ClusterServingRuntime", "Pod"):
-            yield name, found["spec"]
-        if found["kind"] == "Deployment":
-            yield name, found["spec"]["template"]["spec"]
+    for item in objects:
+        name = f"{item['kind']}/{item['metadata']['name']}"
+        if item["kind"] in ("ServingRuntime", "ClusterServingRuntime", "Pod"):
+            yield name, item["spec"]
+        if item["kind"] == "Deployment":
+            yield name, item["spec"]["template"]["spec"]
 
 
 def test_containers_are_locked_down(chart: str, values: Path, rendered: Rendering) -> None:

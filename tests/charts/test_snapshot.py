@@ -19,12 +19,12 @@ SELECTING = ("selector", "podSelector", "scaleTargetRef", "targetRefs")
 def selectors(value: Any) -> Any:
     """Of a spec, only what selects, at any depth."""
     if isinstance(value, dict):
-        found = {
+        parts = {
             key: part if key in SELECTING else selectors(part)
             for key, part in value.items()
             if key in SELECTING or selectors(part)
         }
-        return found or None
+        return parts or None
     if isinstance(value, list):
         return [part for part in map(selectors, value) if part] or None
     return None
@@ -32,8 +32,8 @@ def selectors(value: Any) -> Any:
 
 def snapshot(objects: list[helm.Object]) -> dict[str, Any]:
     return {
-        f"{found['kind']}/{found['metadata']['name']}": selectors(found.get("spec"))
-        for found in sorted(objects, key=lambda o: (o["kind"], o["metadata"]["name"]))
+        f"{item['kind']}/{item['metadata']['name']}": selectors(item.get("spec"))
+        for item in sorted(objects, key=lambda o: (o["kind"], o["metadata"]["name"]))
     }
 
 
@@ -41,15 +41,15 @@ def test_names_and_selectors_have_not_changed(
     chart: str, values: Path, rendered: Rendering
 ) -> None:
     path = SNAPSHOTS / f"{chart}-{values.name.removesuffix('-values.yaml')}.json"
-    found = snapshot(rendered(chart, values))
+    current = snapshot(rendered(chart, values))
     if os.environ.get("UPDATE_SNAPSHOTS"):
-        path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    assert found == json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps(current, indent=1) + "\n", encoding="utf-8")
+    assert current == json.loads(path.read_text(encoding="utf-8"))
 
 
 def test_every_snapshot_has_its_ci_file() -> None:
-    wanted = {f"{c}-{p.name.removesuffix('-values.yaml')}.json" for c, p in helm.all_ci_files()}
-    assert {path.name for path in SNAPSHOTS.iterdir()} == wanted
+    expected = {f"{c}-{p.name.removesuffix('-values.yaml')}.json" for c, p in helm.all_ci_files()}
+    assert {path.name for path in SNAPSHOTS.iterdir()} == expected
 
 
 def test_a_selector_has_no_label_that_changes() -> None:

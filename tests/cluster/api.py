@@ -16,10 +16,14 @@ import httpx
 import yaml
 
 Object = dict[str, Any]
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 # Path prefix and plural of the kinds that are used here.
 KINDS = {
+    "BackendTrafficPolicy": (
+        "apis/gateway.envoyproxy.io/v1alpha1",
+        "backendtrafficpolicies",
+    ),
     "ClusterServingRuntime": ("apis/serving.kserve.io/v1alpha1", "clusterservingruntimes"),
     "ConfigMap": ("api/v1", "configmaps"),
     "Deployment": ("apis/apps/v1", "deployments"),
@@ -72,25 +76,25 @@ class Api:
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         answer = self._http.request(method, path, **arguments)
         if answer.status_code >= 400:
-            told = answer.json() if "json" in answer.headers.get("content-type", "") else {}
-            raise Refused(answer.status_code, str(told.get("message", answer.text))[:2000])
+            status = answer.json() if "json" in answer.headers.get("content-type", "") else {}
+            raise Refused(answer.status_code, str(status.get("message", answer.text))[:2000])
         return answer.json()
 
     def get(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
         try:
-            found: Object = self._call("GET", self._path(kind, namespace, name))
+            stored: Object = self._call("GET", self._path(kind, namespace, name))
         except Refused as refused:
             if refused.code == 404:
                 return None
             raise
-        return found
+        return stored
 
     def list(self, kind: str, namespace: str | None = None, labels: str = "") -> list[Object]:
         query = {"labelSelector": labels} if labels else {}
-        told = self._call("GET", self._path(kind, namespace, None), params=query)
-        items: list[Object] = told["items"]
+        answer = self._call("GET", self._path(kind, namespace, None), params=query)
+        items: list[Object] = answer["items"]
         for item in items:  # a list leaves them out
-            item["kind"], item["apiVersion"] = kind, told["apiVersion"]
+            item["kind"], item["apiVersion"] = kind, answer["apiVersion"]
         return items
 
     def create(self, target: Object) -> Object:
@@ -100,8 +104,8 @@ class Api:
 
     def replace(self, target: Object, *, part: str = "", dry_run: bool = False) -> Object:
         """PUT of a whole object; `part` is `/status` or nothing."""
-        own = target["metadata"]
-        path = self._path(target["kind"], own.get("namespace"), own["name"], part)
+        metadata = target["metadata"]
+        path = self._path(target["kind"], metadata.get("namespace"), metadata["name"], part)
         query = {"dryRun": "All"} if dry_run else {}
         put: Object = self._call("PUT", path, json=target, params=query)
         return put
@@ -150,8 +154,8 @@ class Api:
 
 
 def wait_for(
-    what: str, look: Callable[[], Found | None], timeout_s: float, period_s: float = 0.2
-) -> Found:
+    what: str, look: Callable[[], Result | None], timeout_s: float, period_s: float = 0.2
+) -> Result:
     """The first result that is neither None nor False.
 
     Raises:
@@ -159,9 +163,9 @@ def wait_for(
     """
     end = time.monotonic() + timeout_s
     while True:
-        found = look()
-        if found is not None and found is not False:
-            return found
+        result = look()
+        if result is not None and result is not False:
+            return result
         if time.monotonic() > end:
             raise TimeoutError(f"{what}: not within {timeout_s:g} s")
         time.sleep(period_s)

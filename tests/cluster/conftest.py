@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from predictor.bundle.source import read_source
 from predictor.export.convert import convert_cached
-from predictor.export.source import read_source
 from predictor.types import Pooling
 from tests.charts import helm
 from tests.cluster import kit as kits
@@ -64,9 +64,9 @@ def models(
     return folder
 
 
-def coarsened(model_dir: Path, beside: Path) -> Path:
+def coarsened(model_dir: Path, folder: Path) -> Path:
     """The model with every matrix rounded to 63 steps: quantisation gone wrong."""
-    copy = shutil.copytree(model_dir, beside / "coarse-source", copy_function=os.link)
+    copy = shutil.copytree(model_dir, folder / "coarse-source", copy_function=os.link)
     weights = load_file(copy / "model.safetensors")
     for name, tensor in weights.items():
         if tensor.ndim == 2 and tensor.dtype == np.float32:

@@ -28,7 +28,7 @@ def targets(
         services: its Services by name.
         pods: its Pods by name.
     """
-    found = []
+    listed = []
     for endpoint_slice in slices:
         labels = endpoint_slice["metadata"].get("labels", {})
         service = services.get(labels.get("kubernetes.io/service-name", ""))
@@ -43,17 +43,17 @@ def targets(
                     "__meta_kubernetes_endpoint_port_name": port.get("name", ""),
                     "__meta_kubernetes_endpoint_port_protocol": port.get("protocol", "TCP"),
                 }
-                found.append({"targets": [address], "labels": about | named})
-    return found
+                listed.append({"targets": [address], "labels": about | named})
+    return listed
 
 
 def _of_service(service: Object) -> dict[str, str]:
-    own = service["metadata"]
+    metadata = service["metadata"]
     return {
-        "__meta_kubernetes_namespace": own["namespace"],
-        "__meta_kubernetes_endpoints_name": own["name"],
-        "__meta_kubernetes_service_name": own["name"],
-        **dict(_labels("service", own)),
+        "__meta_kubernetes_namespace": metadata["namespace"],
+        "__meta_kubernetes_endpoints_name": metadata["name"],
+        "__meta_kubernetes_service_name": metadata["name"],
+        **dict(_labels("service", metadata)),
     }
 
 
@@ -71,14 +71,14 @@ def _of_endpoint(endpoint: Object) -> dict[str, str]:
 def _of_pod(pod: Object | None) -> dict[str, str]:
     if pod is None:
         return {}
-    own = pod["metadata"]
+    metadata = pod["metadata"]
     return {
-        "__meta_kubernetes_pod_name": own["name"],
-        "__meta_kubernetes_pod_uid": own["uid"],
+        "__meta_kubernetes_pod_name": metadata["name"],
+        "__meta_kubernetes_pod_uid": metadata["uid"],
         "__meta_kubernetes_pod_phase": pod["status"].get("phase", ""),
         "__meta_kubernetes_pod_node_name": pod["spec"].get("nodeName", ""),
         "__meta_kubernetes_pod_container_name": pod["spec"]["containers"][0]["name"],
-        **dict(_labels("pod", own)),
+        **dict(_labels("pod", metadata)),
     }
 
 
@@ -108,12 +108,12 @@ def _handler(api: Api) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
-            found: list[Target] = []
+            listed: list[Target] = []
             for namespace in query.get("namespace", []):
                 services = {s["metadata"]["name"]: s for s in api.list("Service", namespace)}
                 pods = {p["metadata"]["name"]: p for p in api.list("Pod", namespace)}
-                found += targets(api.list("EndpointSlice", namespace), services, pods)
-            body = json.dumps(found).encode()
+                listed += targets(api.list("EndpointSlice", namespace), services, pods)
+            body = json.dumps(listed).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

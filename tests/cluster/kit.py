@@ -81,8 +81,8 @@ def start() -> Kit:
     run("setsid", "--wait", script, "up", "node")
     running = Kit(script, mine)
     try:
-        there = status(script)
-        missing = [name for name, process in ADD_ONS.items() if f"{process} runs" not in there]
+        state = status(script)
+        missing = [name for name, process in ADD_ONS.items() if f"{process} runs" not in state]
         if missing:
             run("setsid", "--wait", script, "add", *missing)
     except BaseException:
@@ -92,8 +92,8 @@ def start() -> Kit:
 
 
 def status(script: Path) -> str:
-    told = subprocess.run([script, "status"], capture_output=True, text=True, check=False)
-    return told.stderr
+    done = subprocess.run([script, "status"], capture_output=True, text=True, check=False)
+    return done.stderr
 
 
 def is_up(script: Path) -> bool:
@@ -102,7 +102,7 @@ def is_up(script: Path) -> bool:
 
 def load_image(kit: Kit, folder: Path) -> float:
     """Build the image out of the Dockerfile and make it known to the node; the seconds it took."""
-    begun = time.monotonic()
+    started = time.monotonic()
     base = run(kit.script, "base").strip()
     name = f"{REPOSITORY}:{TAG}"
     run(ROOT / "hack/image.sh", "--base", base, "--tag", name, timeout_s=1200.0)
@@ -110,7 +110,7 @@ def load_image(kit: Kit, folder: Path) -> float:
     run("buildah", "push", name, f"docker-archive:{archive}:{name}")
     run(kit.script, "load", archive)
     archive.unlink()
-    return time.monotonic() - begun
+    return time.monotonic() - started
 
 
 def gateway_address(api: Api) -> str:

@@ -38,7 +38,7 @@ def declared(exposition: str) -> set[str]:
     return {name for name in families(exposition) if name.startswith(MAY_BE_EMPTY)}
 
 
-def asked() -> set[str]:
+def queried() -> set[str]:
     """Metrics of ours in the queries of rules and dashboards, and in autoscalers."""
     queries = [text for path in _files(FILES) for text in _queries(_parsed(path))]
     return _names("\n".join([*queries, *(_text(path) for path in _files(PLAIN))]))

@@ -49,8 +49,8 @@ def translated(config: Object, discovery: str, rules: Path) -> Object:
         ]
         query = urllib.parse.urlencode([("namespace", name) for name in namespaces])
         job["http_sd_configs"] = [{"url": f"{discovery}?{query}", "refresh_interval": "1s"}]
-    found: Object = changed
-    return found
+    configuration: Object = changed
+    return configuration
 
 
 def unpack(archive: Path, folder: Path) -> Path:
@@ -67,9 +67,9 @@ def unpack(archive: Path, folder: Path) -> Path:
 
 
 def _member(image: tarfile.TarFile, name: str) -> io.BytesIO:
-    found = image.extractfile(name)
-    assert found is not None
-    return io.BytesIO(found.read())
+    member = image.extractfile(name)
+    assert member is not None
+    return io.BytesIO(member.read())
 
 
 class Prometheus:
@@ -81,7 +81,7 @@ class Prometheus:
         self._rules = folder / "rules"
         self._rules.mkdir()
         self._discovery = Discovery(api)
-        self._seen: Any = None
+        self._content: Any = None
         self._stopping = threading.Event()
         self._follow()
         self._log = (folder / "log").open("w")
@@ -116,17 +116,17 @@ class Prometheus:
         secret = self._api.get("Secret", f"prometheus-{NAME}", NAMESPACE)
         rules = self._api.get("ConfigMap", f"prometheus-{NAME}-rulefiles-0", NAMESPACE)
         assert secret is not None, "the operator has written no configuration"
-        found = (secret["data"], (rules or {}).get("data", {}))
-        if found == self._seen:
+        content = (secret["data"], (rules or {}).get("data", {}))
+        if content == self._content:
             return False
         for old in self._rules.iterdir():
             old.unlink()
-        for name, text in found[1].items():
+        for name, text in content[1].items():
             (self._rules / name).write_text(text)
-        config = yaml.safe_load(gzip.decompress(b64decode(found[0]["prometheus.yaml.gz"])))
+        config = yaml.safe_load(gzip.decompress(b64decode(content[0]["prometheus.yaml.gz"])))
         written = translated(config, self._discovery.url, self._rules)
         (self._folder / "config.yaml").write_text(yaml.safe_dump(written))
-        self._seen = found
+        self._content = content
         return True
 
     def stop(self) -> None:
@@ -142,14 +142,14 @@ class Prometheus:
 
     def query(self, promql: str) -> list[dict[str, Any]]:
         """The vector that an instant query gives."""
-        told = self._ask("query", query=promql)
-        result: list[dict[str, Any]] = told["result"]
+        answer = self._ask("query", query=promql)
+        result: list[dict[str, Any]] = answer["result"]
         return result
 
     def rules(self) -> list[dict[str, Any]]:
         return [rule for group in self._ask("rules")["groups"] for rule in group["rules"]]
 
     def _ask(self, what: str, **parameters: str) -> Any:
-        told = httpx.get(f"{self.url}/api/v1/{what}", params=parameters, timeout=20.0).json()
-        assert told["status"] == "success", json.dumps(told)[:500]
-        return told["data"]
+        answer = httpx.get(f"{self.url}/api/v1/{what}", params=parameters, timeout=20.0).json()
+        assert answer["status"] == "success", json.dumps(answer)[:500]
+        return answer["data"]

@@ -99,8 +99,8 @@ def claim(api: Api, namespace: str, models: Path) -> None:
 
 
 def is_bound(api: Api, namespace: str) -> bool:
-    found = api.get("PersistentVolumeClaim", CLAIM, namespace)
-    return found is not None and found["status"].get("phase") == "Bound"
+    claim = api.get("PersistentVolumeClaim", CLAIM, namespace)
+    return claim is not None and claim["status"].get("phase") == "Bound"
 
 
 def unclaim(api: Api, namespace: str) -> None:
@@ -131,13 +131,13 @@ class Release:
         A value that is a map replaces the map before it: what stands here is all there is.
         """
         values = self.values | changed
-        said = helm(
+        output = helm(
             "upgrade", "--install", self.name, CHARTS / "embedding-model", "--namespace",
             self.namespace, "--values", write(self.folder / f"{self.name}.yaml", values),
             *flags,
         )  # fmt: skip
         self.values = values
-        return said
+        return output
 
     def uninstall(self) -> None:
         """And wait until its pods are gone: they are in the way of the next test."""
@@ -145,9 +145,9 @@ class Release:
         wait_for(f"{self.name} gone", lambda: not self.pods(), 120.0, 0.5)
 
     def service(self) -> Object:
-        found = self.api.get("InferenceService", self.name, self.namespace)
-        assert found is not None, f"no InferenceService {self.name}"
-        return found
+        isvc = self.api.get("InferenceService", self.name, self.namespace)
+        assert isvc is not None, f"no InferenceService {self.name}"
+        return isvc
 
     def ready(self, timeout_s: float = READY_S) -> float:
         """Wait until it is ready and return the seconds.
@@ -155,12 +155,12 @@ class Release:
         Raises:
             TimeoutError: it was not; with what its pods say.
         """
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
             wait_for(f"{self.name} ready", lambda: condition(self.service(), "Ready"), timeout_s)
         except TimeoutError as error:
             raise TimeoutError(f"{error}\n{self.why()}") from error
-        return time.monotonic() - begun
+        return time.monotonic() - started
 
     def why(self) -> str:
         """Status, and what its pods and their events say."""

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def answering(gateway: str, release: Release) -> Iterator[Release]:
         release.uninstall()
 
 
-def wanted(release: Release, uri: str, name: str, image: Object | None = None) -> None:
+def set_target(release: Release, uri: str, name: str, image: Object | None = None) -> None:
     """Ask for another version by `helm upgrade`, as a person would."""
     rollout = release.values["rollout"] | {"target": {"name": name}}
     changed: Object = {"model": {"storageUri": uri}, "rollout": rollout}
@@ -59,19 +60,19 @@ def kubectl(*words: str) -> str:
 
 
 def status(release: Release) -> Object:
-    found = release.api.get("EmbeddingRollout", release.name, release.namespace)
-    assert found is not None
-    told: Object = found.get("status", {})
-    return told
+    rollout = release.api.get("EmbeddingRollout", release.name, release.namespace)
+    assert rollout is not None
+    current: Object = rollout.get("status", {})
+    return current
 
 
 def ended(release: Release, target: str, timeout_s: float = 240.0) -> Object:
     """The status, once the rollout of this target has ended."""
 
     def is_over() -> bool:
-        told = status(release)
-        is_ours = told.get("target", "").split(" ")[0] == target
-        return is_ours and told["phase"] in ("Succeeded", "Failed")
+        current = status(release)
+        is_ours = current.get("target", "").split(" ")[0] == target
+        return is_ours and current["phase"] in ("Succeeded", "Failed")
 
     try:
         wait_for(f"the end of {target}", is_over, timeout_s, 0.5)
@@ -80,11 +81,17 @@ def ended(release: Release, target: str, timeout_s: float = 240.0) -> Object:
     return status(release)
 
 
-def shares(told: Object) -> list[int]:
-    """The weights that the last target went through; the history has those before it too."""
-    history = told["history"]
-    begun = max(n for n, move in enumerate(history) if move["phase"] == "Preparing")
-    return [move["weight"] for move in history[begun:]]
+def shares(status: Object) -> list[int]:
+    """The weights that the last target went through; the transitions have those before it too."""
+    transitions = status["transitions"]
+    started = max(n for n, item in enumerate(transitions) if item["phase"] == "Preparing")
+    return [item["weight"] for item in transitions[started:]]
+
+
+def seconds_between(first: Object, second: Object) -> float:
+    """Of two transitions."""
+    times = [datetime.fromisoformat(item["time"]) for item in (first, second)]
+    return (times[1] - times[0]).total_seconds()
 
 
 def leader(api: Api, namespace: str) -> str:
@@ -106,20 +113,20 @@ FAULTS = {
     "errors": """
 import random
 
-async def _call(self, *args, _inner=EmbeddingModel.__call__, **named):
+async def _call(self, *args, _inner=ServedModel.__call__, **named):
     if random.random() < 0.03:
         raise RuntimeError("a fault on purpose")
     return await _inner(self, *args, **named)
 
-EmbeddingModel.__call__ = _call
+ServedModel.__call__ = _call
 """,
     "slow": """
-async def _call(self, *args, _inner=EmbeddingModel.__call__, **named):
+async def _call(self, *args, _inner=ServedModel.__call__, **named):
     result = await _inner(self, *args, **named)
     await asyncio.sleep(0.05)
     return result
 
-EmbeddingModel.__call__ = _call
+ServedModel.__call__ = _call
 """,
 }
 

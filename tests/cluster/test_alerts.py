@@ -29,7 +29,7 @@ FIRES_S, ENDS_S = 120.0, 90.0
 # Of days the rates and budgets are made every two minutes.
 OF_DAYS_S = 150.0
 # The canonical texts every 2 s instead of 5 min.
-WATCHED = "--canonical-interval=2"
+WATCHED = "--canonical-interval-s=2"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,7 +38,7 @@ def impatient(cluster: Api) -> Iterator[None]:
     sets = ",".join(f"rules.{name}.for=1s" for name in BROKEN)
     helm(
         "upgrade", RUNTIME, CHARTS / "embedding-runtime", "--namespace", "predictor",
-        "--reuse-values", "--set", sets,
+        "--reset-then-reuse-values", "--set", sets,
     )  # fmt: skip
     yield
     helm("rollback", RUNTIME, "--namespace", "predictor")
@@ -87,16 +87,16 @@ def restart(served: Release, *flags: str) -> None:
     """New pods with these flags, and the old ones gone."""
     labels = f"app=isvc.{DEPLOYMENT}"
 
-    def there() -> set[str]:
+    def pods() -> set[str]:
         """Those that are ending too: they still get requests, and refuse them."""
-        found = served.api.list("Pod", served.namespace, labels)
-        return {pod["metadata"]["name"] for pod in found}
+        items = served.api.list("Pod", served.namespace, labels)
+        return {pod["metadata"]["name"] for pod in items}
 
-    before = there()
+    before = pods()
     served.upgrade(extraArgs=[WATCHED, *flags])
 
     def replaced() -> bool:
-        return bool(served.ready_pods(DEPLOYMENT)) and not before & there()
+        return bool(served.ready_pods(DEPLOYMENT)) and not before & pods()
 
     wait_for("new pods", replaced, 180.0, 0.5)
 
@@ -110,15 +110,15 @@ def load_on(served: Release, **shape: Any) -> Load:
 def firing(prometheus: Prometheus) -> set[str]:
     """Names of the alerts of this deployment."""
     labels = f'namespace="{NAMESPACE}", deployment="{DEPLOYMENT}", alertstate="firing"'
-    found = prometheus.query(f"ALERTS{{{labels}}}")
-    return {one["metric"]["alertname"] for one in found}
+    alerts = prometheus.query(f"ALERTS{{{labels}}}")
+    return {alert["metric"]["alertname"] for alert in alerts}
 
 
 def value(prometheus: Prometheus, record: str) -> float | None:
-    found = prometheus.query(
+    samples = prometheus.query(
         f'namespace_deployment:predictor_{record}{{deployment="{DEPLOYMENT}"}}'
     )
-    return float(found[0]["value"][1]) if found else None
+    return float(samples[0]["value"][1]) if samples else None
 
 
 def summary(prometheus: Prometheus, name: str) -> str:
@@ -131,9 +131,9 @@ def summary(prometheus: Prometheus, name: str) -> str:
 
 def wait_until_it_fires(prometheus: Prometheus, name: str) -> str:
     wait_for(name, lambda: name in firing(prometheus), FIRES_S, 1.0)
-    said = summary(prometheus, name)
-    assert said.startswith(f"{NAMESPACE}/{DEPLOYMENT}: ")
-    return said
+    text = summary(prometheus, name)
+    assert text.startswith(f"{NAMESPACE}/{DEPLOYMENT}: ")
+    return text
 
 
 def wait_until_it_ends(prometheus: Prometheus, name: str) -> None:
@@ -149,7 +149,7 @@ def test_none_fires_when_all_is_well(served: Release, prometheus: Prometheus) ->
         wait_for("good records", lambda: records_are_good(prometheus), OF_DAYS_S, 1.0)
         wait_for("answers", lambda: len(load.answers) > 20, 60.0, 1.0)
         assert firing(prometheus) == set()
-    assert load.failures() == [], load.told()
+    assert load.failures() == [], load.summary()
 
 
 def records_are_good(prometheus: Prometheus) -> bool:
@@ -161,8 +161,8 @@ def records_are_good(prometheus: Prometheus) -> bool:
 def test_too_slow(served: Release, prometheus: Prometheus) -> None:
     """More long texts than one CPU computes within the second of the objective."""
     with load_on(served, clients=4, pause_s=0.0, texts=32, words=100):
-        said = wait_until_it_fires(prometheus, "EmbeddingLatencyFast")
-    assert said.endswith("of requests take over 1 s")
+        text = wait_until_it_fires(prometheus, "EmbeddingLatencyFast")
+    assert text.endswith("of requests take over 1 s")
     assert "EmbeddingErrorsFast" not in firing(prometheus)  # slow, and right
 
 
@@ -177,10 +177,10 @@ def test_wrong_vectors(served: Release, repository: Path, prometheus: Prometheus
     with path.open("wb") as file:
         np.savez(file, **turned)
     try:
-        said = wait_until_it_fires(prometheus, "EmbeddingVectorsWrong")
+        text = wait_until_it_fires(prometheus, "EmbeddingVectorsWrong")
     finally:
         path.write_bytes(right)
-    assert f"{NAME} 1 gives wrong vectors, cosine -" in said
+    assert f"{NAME} 1 gives wrong vectors, cosine -" in text
     wait_until_it_ends(prometheus, "EmbeddingVectorsWrong")
 
 
@@ -189,9 +189,9 @@ def test_requests_fail(served: Release, prometheus: Prometheus) -> None:
     restart(served, "--request-timeout-ms=20")
     assert "EmbeddingErrorsFast" not in firing(prometheus)
     with load_on(served, clients=4, texts=64, words=100) as load:
-        said = wait_until_it_fires(prometheus, "EmbeddingErrorsFast")
-    assert said.endswith("of requests fail")
-    assert {answer.status for answer in load.failures()} == {504}, load.told()
+        text = wait_until_it_fires(prometheus, "EmbeddingErrorsFast")
+    assert text.endswith("of requests fail")
+    assert {answer.status for answer in load.failures()} == {504}, load.summary()
     wait_for(
         "a budget that is used up", lambda: (value(prometheus, "error_budget:left3d") or 0) < 0,
         OF_DAYS_S, 1.0,
@@ -202,16 +202,16 @@ def test_a_version_that_cannot_be_loaded(
     served: Release, repository: Path, model_dir: Path, prometheus: Prometheus
 ) -> None:
     """Its weights are damaged; version 1 goes on. The alert ends when the version is removed."""
-    restart(served, "--poll-interval=1")
-    damaged, aside = repository / "2", repository.parent / "aside-alerts"
-    shutil.copytree(model_dir, aside, ignore=shutil.ignore_patterns("*.safetensors"))
-    (aside / "model.safetensors").write_bytes(b"this is no model")
-    readable(aside)
-    aside.rename(damaged)
+    restart(served, "--poll-interval-s=1")
+    damaged, prepared = repository / "2", repository.parent / "aside-alerts"
+    shutil.copytree(model_dir, prepared, ignore=shutil.ignore_patterns("*.safetensors"))
+    (prepared / "model.safetensors").write_bytes(b"this is no model")
+    readable(prepared)
+    prepared.rename(damaged)
     with load_on(served, clients=1, pause_s=0.1) as load:
-        said = wait_until_it_fires(prometheus, "EmbeddingVersionFailed")
+        text = wait_until_it_fires(prometheus, "EmbeddingVersionFailed")
         shutil.rmtree(damaged)
         wait_until_it_ends(prometheus, "EmbeddingVersionFailed")
-    assert f"{NAME} version 2 could not be loaded" in said
-    assert load.failures() == [], load.told()
+    assert f"{NAME} version 2 could not be loaded" in text
+    assert load.failures() == [], load.summary()
     assert load.share("1") == 1.0

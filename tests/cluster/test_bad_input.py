@@ -34,8 +34,8 @@ def broken(cluster: Api, tmp_path: Path) -> Iterator[Release]:
 
 def events(model: Release) -> str:
     """What `kubectl describe pods` shows of its pods."""
-    found = model.api.list("Event", model.namespace)
-    ours = [e for e in found if e["involvedObject"].get("name", "").startswith(model.name)]
+    listed = model.api.list("Event", model.namespace)
+    ours = [e for e in listed if e["involvedObject"].get("name", "").startswith(model.name)]
     return "\n".join(str(event.get("message")) for event in ours)
 
 
@@ -63,12 +63,12 @@ def test_a_folder_that_is_no_model_is_said_in_the_log(broken: Release) -> None:
 
     def last_words() -> str | None:
         pods = broken.pods()
-        said = broken.api.log(pods[0]["metadata"]["name"], NAMESPACE) if pods else ""
-        return said or None
+        log = broken.api.log(pods[0]["metadata"]["name"], NAMESPACE) if pods else ""
+        return log or None
 
-    said = wait_for("its last words", last_words, 90.0, 0.5)
-    assert "Traceback" not in said
-    assert "/mnt/models" in said
+    log = wait_for("its last words", last_words, 90.0, 0.5)
+    assert "Traceback" not in log
+    assert "/mnt/models" in log
 
 
 def test_a_runtime_that_is_not_there_is_in_the_status(broken: Release) -> None:
@@ -76,7 +76,7 @@ def test_a_runtime_that_is_not_there_is_in_the_status(broken: Release) -> None:
 
     def info() -> dict[str, Any] | None:
         status = broken.service().get("status", {})
-        found: dict[str, Any] | None = status.get("modelStatus", {}).get("lastFailureInfo")
-        return found
+        failure: dict[str, Any] | None = status.get("modelStatus", {}).get("lastFailureInfo")
+        return failure
 
     assert wait_for("the reason", info, 30.0)["reason"] == "RuntimeNotRecognized"

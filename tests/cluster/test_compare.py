@@ -17,7 +17,7 @@ from tests.cluster.grpc_client import infer
 from tests.cluster.load import Load
 from tests.cluster.prometheus import Prometheus
 from tests.cluster.release import ADMIN, CLAIM, Release, secret
-from tests.cluster.rolling import answering, controlled, ended, kubectl, status, wanted
+from tests.cluster.rolling import answering, controlled, ended, kubectl, set_target, status
 
 pytestmark = [pytest.mark.cluster, pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -48,10 +48,10 @@ def compared(
     )  # fmt: skip
     with answering(gateway, release) as installed:
         with Load(gateway, installed.host, "minilm", unique=True) as load:
-            wanted(installed, f"pvc://{CLAIM}/v2", "v2")
+            set_target(installed, f"pvc://{CLAIM}/v2", "v2")
             wait_for("both", lambda: status(installed).get("phase") == "Comparing", 240.0)
             wait_for("more answers", load.settled, 30.0)
-        assert load.failures() == [], load.told()
+        load.check_served(route_changes=1)
         yield installed
 
 
@@ -66,30 +66,31 @@ def ask(gateway: str, release: Release, **headers: str) -> httpx.Response:
 def versions(gateway: str, release: Release, many: list[dict[str, str]]) -> list[str]:
     """Who answered each of many requests on one connection."""
     connection = http.client.HTTPConnection(gateway, 80, timeout=20.0)
-    found = []
+    answered = []
     for headers in many:
         body = json.dumps({"model": "minilm", "input": "guitar"})
-        own = {"Host": release.host, "Content-Type": "application/json", **headers}
-        connection.request("POST", "/v1/embeddings", body, own)
+        request_headers = {"Host": release.host, "Content-Type": "application/json", **headers}
+        connection.request("POST", "/v1/embeddings", body, request_headers)
         answer = connection.getresponse()
         answer.read()
         assert answer.status == 200
-        found.append(answer.headers["X-Model-Version"])
+        answered.append(answer.headers["X-Model-Version"])
     connection.close()
-    return found
+    return answered
 
 
 def test_copies_of_live_texts_came_first(
     compared: Release, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """200 texts and ten seconds of them, before anybody had an answer of version 2."""
-    moves = status(compared)["history"]
-    first = next(move for move in moves if move["phase"] == "Progressing")
-    (measure,) = (m for m in first["measures"] if m["name"] == "shadow")
+    transitions = status(compared)["transitions"]
+    first = next(transition for transition in transitions if transition["phase"] == "Progressing")
+    (measure,) = (m for m in first["measurements"] if m["name"] == "shadow")
     with capsys.disabled():
         print(f"\n{measure['text']}")
     assert measure["verdict"] == "Successful"
-    assert [move["weight"] for move in moves if move["phase"] == "Preparing"] == [0]
+    preparing = [item["weight"] for item in transitions if item["phase"] == "Preparing"]
+    assert preparing == [0]
 
 
 def test_a_header_chooses_the_version(compared: Release, gateway: str) -> None:
@@ -121,10 +122,10 @@ def test_who_has_no_header_goes_by_weight(compared: Release, gateway: str) -> No
 
 
 def test_a_header_is_no_way_round_the_gateways_keys(compared: Release, gateway: str) -> None:
-    compared.api.ensure(secret("keys", NAMESPACE, somebody="a-key"))
-    own = {"enabled": True, "apiKeys": {"enabled": True, "secretName": "keys"}}
+    compared.api.ensure(secret("keys", NAMESPACE, client="a-key"))
+    with_keys = {"enabled": True, "apiKeys": {"enabled": True, "secretName": "keys"}}
     before = compared.values["gateway"]
-    compared.upgrade(gateway=own)
+    compared.upgrade(gateway=with_keys)
     try:
         wait_for("keys", lambda: ask(gateway, compared).status_code == 401, 30.0)
         for side in ("canary", "stable"):
@@ -141,20 +142,22 @@ def test_told_to_promote_it_loses_nobody_whatever_the_header(
     compared: Release, gateway: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     headers: list[dict[str, str]] = [{VERSION: "canary"}, {VERSION: "stable"}, {USER: "ada-00"}, {}]
-    loads = [Load(gateway, compared.host, "minilm", clients=1, headers=one) for one in headers]
+    loads = [
+        Load(gateway, compared.host, "minilm", clients=1, headers=header) for header in headers
+    ]
     with contextlib.ExitStack() as running:
         for load in loads:
             running.enter_context(load)
         wait_for("good answers", lambda: all(load.settled(20) for load in loads), 30.0)
         kubectl("annotate", "er", "minilm", f"{ACTION}=promote")
-        told = ended(compared, "v2")
+        status = ended(compared, "v2")
         enough = min(len(load.answers) for load in loads) + 50
         wait_for("answers", lambda: all(len(load.answers) > enough for load in loads), 60.0)
     with capsys.disabled():
-        print("", *(f"{one}: {load.told()}" for one, load in zip(headers, loads, strict=True)),
-              sep="\n")  # fmt: skip
-    assert (told["phase"], told["reason"]) == ("Succeeded", "v2 is stable")
+        lines = (f"{header}: {load.summary()}" for header, load in zip(headers, loads, strict=True))
+        print("", *lines, sep="\n")
+    assert (status["phase"], status["reason"]) == ("Succeeded", "Promoted")
     for load in loads:
-        assert load.failures() == [], load.told()
+        load.check_served(route_changes=2)  # the header's route goes, and the canary is promoted
         assert [answer.version for answer in load.answers[-20:]] == ["2"] * 20
     assert compared.api.get("HTTPRoute", "minilm-compare", NAMESPACE) is None

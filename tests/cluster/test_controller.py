@@ -20,9 +20,10 @@ from tests.cluster.rolling import (
     faulty_image,
     kubectl,
     leader,
+    seconds_between,
+    set_target,
     shares,
     status,
-    wanted,
 )
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -63,34 +64,36 @@ def bring(
     image: Object | None = None,
 ) -> tuple[Object, Load]:  # fmt: skip
     """Ask for a version under load, until it is stable or gone."""
-    begun = time.monotonic()
+    started = time.monotonic()
     with Load(gateway, release.host, "minilm", unique=True) as load:
-        wanted(release, uri, name, image)
-        told = ended(release, name)
-        took = time.monotonic() - begun
+        set_target(release, uri, name, image)
+        status = ended(release, name)
+        took = time.monotonic() - started
         count = len(load.answers)
         wait_for("answers", lambda: len(load.answers) > count + 100, 60.0)
     with capsys.disabled():
-        print(f"\n{name}: {told['phase']} after {took:.0f} s, {told['reason']}; {load.told()}")
-        for move in told["history"]:
-            print(f"  {move['at'] - told['history'][0]['at']:6.1f} s {move['phase']:<12}"
-                  f"{move['weight']:>4} %  {move['reason']}")  # fmt: skip
-    return told, load
+        print(
+            f"\n{name}: {status['phase']} after {took:.0f} s, {status['message']}; {load.summary()}"
+        )
+        for move in status["transitions"]:
+            print(f"  {seconds_between(status['transitions'][0], move):6.1f} s {move['phase']:<12}"
+                  f"{move['weight']:>4} %  {move['message']}")  # fmt: skip
+    return status, load
 
 
 def test_a_good_version_is_promoted(
     rolled: Release, gateway: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = stable(rolled)
-    told, load = bring(rolled, gateway, capsys, "pvc://models/v2", "v2")
+    status, load = bring(rolled, gateway, capsys, "pvc://models/v2", "v2")
     with capsys.disabled():
         print(kubectl("get", "er", "minilm"), kubectl("describe", "er", "minilm"), sep="\n")
-    assert (told["phase"], told["reason"]) == ("Succeeded", "v2 is stable")
-    assert load.failures() == [], load.told()
+    assert (status["phase"], status["message"]) == ("Succeeded", "v2 is stable")
+    load.check_served(route_changes=3)  # the canary's first share, all of it, the promotion
     assert before["uri"] == "pvc://models/v1"
     assert stable(rolled) == {"name": "v2", "uri": "pvc://models/v2"}
-    assert [w for w in shares(told) if w] == sorted(w for w in shares(told) if w)
-    assert {10, 50, 100} <= set(shares(told))
+    assert [w for w in shares(status) if w] == sorted(w for w in shares(status) if w)
+    assert {10, 50, 100} <= set(shares(status))
     assert restarts(rolled.pods("minilm-v2-predictor")) == 0
     assert [answer.version for answer in load.answers[-50:]] == ["2"] * 50
 
@@ -104,18 +107,18 @@ def test_helm_upgrade_after_it_changes_nothing(rolled: Release) -> None:
 def test_other_vectors_are_taken_back_before_anybody_sees_them(
     rolled: Release, gateway: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told, load = bring(rolled, gateway, capsys, "pvc://models/cls", "cls")
+    status, load = bring(rolled, gateway, capsys, "pvc://models/cls", "cls")
     with capsys.disabled():
         print(kubectl("get", "er", "minilm"))
-    assert told["phase"] == "Failed"
-    assert told["reason"].startswith("vectors: smallest cosine 0.")
-    assert max(shares(told)) == 0
+    assert status["phase"] == "Failed"
+    assert status["message"].startswith("vectors: smallest cosine 0.")
+    assert max(shares(status)) == 0
     assert load.share("6") == 0.0
-    assert load.failures() == [], load.told()
+    assert load.failures() == [], load.summary()
     assert stable(rolled)["uri"] == "pvc://models/v2"
     wait_for("its pods gone", lambda: not rolled.pods("minilm-cls-predictor"), 60.0)
     reasons = {(event["reason"], event["type"]) for event in events(rolled)}
-    assert ("Failed", "Warning") in reasons
+    assert ("AnalysisFailed", "Warning") in reasons
     assert any("smallest cosine" in event["message"] for event in events(rolled))
 
 
@@ -123,10 +126,10 @@ def test_other_vectors_are_taken_back_before_anybody_sees_them(
 def test_coarse_weights_are_taken_back(
     rolled: Release, gateway: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told, load = bring(rolled, gateway, capsys, "pvc://models/coarse", "coarse")
-    assert told["phase"] == "Failed"
-    assert told["reason"].startswith("vectors: smallest cosine 0.")
-    assert load.failures() == [], load.told()
+    status, load = bring(rolled, gateway, capsys, "pvc://models/coarse", "coarse")
+    assert status["phase"] == "Failed"
+    assert status["message"].startswith("vectors: smallest cosine 0.")
+    assert load.failures() == [], load.summary()
 
 
 @pytest.mark.e2e
@@ -142,12 +145,12 @@ def test_a_bad_build_is_taken_back(
 ) -> None:
     good = rolled.values["image"]
     with faulty_image(kit, kind, tmp_path_factory.mktemp(kind)) as image:
-        told, load = bring(rolled, gateway, capsys, "pvc://models/v3", f"bad-{kind}", image)
-    assert told["phase"] == "Failed"
-    assert measure in told["reason"]
-    assert max(shares(told)) <= 50
+        status, load = bring(rolled, gateway, capsys, "pvc://models/v3", f"bad-{kind}", image)
+    assert status["phase"] == "Failed"
+    assert measure in status["message"]
+    assert max(shares(status)) <= 50
     errors = [answer for answer in load.failures() if answer.status != 500]
-    assert errors == [], load.told()
+    assert errors == [], load.summary()
     assert stable(rolled)["uri"] == "pvc://models/v2"
     rolled.values["image"] = good
 
@@ -159,15 +162,15 @@ def test_a_controller_that_is_killed_in_the_middle(
     """At each step; another one leads on, from what is written."""
     killed: list[str] = []
     with Load(gateway, rolled.host, "minilm", unique=True) as load:
-        wanted(rolled, "pvc://models/v4", "v4")
+        set_target(rolled, "pvc://models/v4", "v4")
         for weight in (10, 50, 100):
             wait_for(f"{weight} %", partial(has_weight, rolled, weight), 180.0, 0.1)
             pod = leader(rolled.api, CONTROLLERS)
             rolled.api.delete("Pod", pod, CONTROLLERS)
             killed.append(pod)
-        told = ended(rolled, "v4", 400.0)
+        status = ended(rolled, "v4", 400.0)
     with capsys.disabled():
-        print(f"\nkilled {len(set(killed))} controllers: {told['phase']}; {load.told()}")
-    assert (told["phase"], told["reason"]) == ("Succeeded", "v4 is stable")
-    assert load.failures() == [], load.told()
+        print(f"\nkilled {len(set(killed))} controllers: {status['phase']}; {load.summary()}")
+    assert (status["phase"], status["message"]) == ("Succeeded", "v4 is stable")
+    load.check_served(route_changes=3)
     assert stable(rolled) == {"name": "v4", "uri": "pvc://models/v4"}

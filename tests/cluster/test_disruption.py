@@ -41,11 +41,11 @@ def load_on(gateway: str, model: Release) -> Load:
     return Load(gateway, model.host, "minilm", clients=6, pause_s=0.01)
 
 
-def told(capsys: pytest.CaptureFixture[str], what: str, load: Load) -> None:
+def report(capsys: pytest.CaptureFixture[str], what: str, load: Load) -> None:
     with capsys.disabled():
-        print(f"\n{what}: {load.told()}")
+        print(f"\n{what}: {load.summary()}")
     assert len(load.answers) > 300
-    assert load.failures() == [], load.told()
+    assert load.failures() == [], load.summary()
 
 
 def test_rolling_restart(model: Release, gateway: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,7 +59,7 @@ def test_rolling_restart(model: Release, gateway: str, capsys: pytest.CaptureFix
             180.0,
         )
         time.sleep(12)  # until the last old one has drained and ended
-    told(capsys, "rolling restart", load)
+    report(capsys, "rolling restart", load)
 
 
 def test_a_pod_is_deleted(model: Release, gateway: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +69,7 @@ def test_a_pod_is_deleted(model: Release, gateway: str, capsys: pytest.CaptureFi
         model.api.delete("Pod", victim, model.namespace)
         wait_for("it is gone", lambda: model.api.get("Pod", victim, model.namespace) is None, 90.0)
         settle(model)
-    told(capsys, "pod deleted", load)
+    report(capsys, "pod deleted", load)
 
 
 def test_eviction_respects_the_budget(
@@ -87,7 +87,7 @@ def test_eviction_respects_the_budget(
         wait_for("its turn", lambda: evicted(model, second), 60.0, 1.0)
         wait_for("it is gone", lambda: model.api.get("Pod", second, model.namespace) is None, 90.0)
         settle(model)
-    told(capsys, "evictions", load)
+    report(capsys, "evictions", load)
     assert restarts(model.pods(DEPLOYMENT)) == 0
 
 

@@ -66,12 +66,12 @@ def test_only_the_discovery_of_the_operators_configuration_is_replaced(tmp_path:
         "scrape_configs": [job],
     }
     changed = translated(config, "http://here/", tmp_path)
-    (found,) = changed["scrape_configs"]
-    assert found["http_sd_configs"] == [
+    (scrape,) = changed["scrape_configs"]
+    assert scrape["http_sd_configs"] == [
         {"url": "http://here/?namespace=ns&namespace=other", "refresh_interval": "1s"}
     ]
-    assert "kubernetes_sd_configs" not in found
-    assert found["relabel_configs"] == [{**relabelings[0], "regex": "0"}]
+    assert "kubernetes_sd_configs" not in scrape
+    assert scrape["relabel_configs"] == [{**relabelings[0], "regex": "0"}]
     assert changed["global"]["external_labels"]["prometheus_replica"] == "prometheus-kit-0"
     assert "kubernetes_sd_configs" in job  # what was given stays as it is
 
@@ -85,10 +85,10 @@ def test_a_histogram_has_no_sample_of_its_own_name() -> None:
 
 def test_metrics_of_the_charts_are_found() -> None:
     """Queries and autoscalers are asked of Prometheus, texts for people only mention."""
-    asked, mentioned = metrics.asked(), metrics.mentioned()
-    assert "predictor_request_seconds_bucket" in asked
-    assert "predictor_queue_tokens" in asked
-    assert asked <= mentioned
+    queried, mentioned = metrics.queried(), metrics.mentioned()
+    assert "predictor_request_seconds_bucket" in queried
+    assert "predictor_queue_tokens" in queried
+    assert queried <= mentioned
 
 
 def test_a_recorded_name_is_none_of_a_metric() -> None:

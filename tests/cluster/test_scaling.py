@@ -46,8 +46,8 @@ def test_on_cpu(model: Release, gateway: str, capsys: pytest.CaptureFixture[str]
     with busy(gateway, model, clients=2) as load:
         wait_for("two pods", lambda: len(model.ready_pods(DEPLOYMENT)) == 2, UP_S, 1.0)
     with capsys.disabled():
-        print(f"\nup on CPU: {load.told()}")
-    assert load.failures() == [], load.told()
+        print(f"\nup on CPU: {load.summary()}")
+    assert load.failures() == [], load.summary()
     wait_for("one pod again", lambda: replicas(model) == 1, DOWN_S, 1.0)
 
 
@@ -72,8 +72,8 @@ def test_on_queued_tokens(
     with busy(gateway, model, clients=6, texts=32, words=40) as load:
         wait_for("two pods", lambda: len(model.ready_pods(DEPLOYMENT)) == 2, UP_S, 1.0)
     with capsys.disabled():
-        print(f"\nup on queued tokens: {load.told()}")
-    assert load.failures() == [], load.told()
+        print(f"\nup on queued tokens: {load.summary()}")
+    assert load.failures() == [], load.summary()
     scaled = model.api.get("ScaledObject", "minilm-autoscale", model.namespace)
     assert scaled is not None
     assert condition(scaled, "Ready")

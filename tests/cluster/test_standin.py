@@ -162,16 +162,16 @@ def test_other_storage_is_refused() -> None:
 def test_labels_and_annotations_go_everywhere() -> None:
     """So a label that an upgrade of a chart changes restarts the pods."""
     plan = desired(service(labels={"track": "stable"}), RUNTIME, Living())
-    wanted = {
+    expected = {
         "from": "runtime", "level": "service", "track": "stable", "component": "predictor",
         "serving.kserve.io/inferenceservice": "emb", "app": "isvc.emb-predictor",
     }  # fmt: skip
     for kind in ("Deployment", "Service"):
         metadata = made(plan, kind, "emb-predictor")["metadata"]
-        assert metadata["labels"] == wanted
+        assert metadata["labels"] == expected
         assert "kubectl.kubernetes.io/last-applied-configuration" not in metadata["annotations"]
     template = made(plan, "Deployment", "emb-predictor")["spec"]["template"]["metadata"]
-    assert template["labels"] == wanted
+    assert template["labels"] == expected
 
 
 def test_the_first_port_becomes_80() -> None:
@@ -260,9 +260,9 @@ def test_what_is_not_needed_goes_before_the_routes_follow() -> None:
         s.name
         for s in desired(promoted, RUNTIME, living("emb-predictor", "emb-v2-predictor")).steps
     ]
-    gone = names.index("delete Service/emb-predictor")
-    assert names.index("delete Deployment/emb-predictor") < gone
-    assert gone < names.index("apply HTTPRoute/emb")
+    removal = names.index("delete Service/emb-predictor")
+    assert names.index("delete Deployment/emb-predictor") < removal
+    assert removal < names.index("apply HTTPRoute/emb")
 
 
 def test_replicas_are_the_autoscalers() -> None:

@@ -17,13 +17,14 @@ import pytest
 from google.protobuf import descriptor_pool
 
 from tests.contract.helpers import Reference, read_reference
+from tests.deadlines import DEADLINE_S
 from tests.serving import Server
 
 
 @pytest.fixture(scope="session")
 def http(server: Server) -> Iterator[httpx.Client]:
     """Plain HTTP to the server, without a client library's opinions."""
-    with httpx.Client(base_url=server.url, timeout=30.0) as client:
+    with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
         yield client
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.deadlines import DEADLINE_S
 from tests.reference import texts as reference_texts
 
 MODEL = "minilm"
@@ -27,9 +28,6 @@ CAT_THEN_DOG = "cat " * 300 + "dog " * 300
 # The ids of "hello world", without and with [CLS] and [SEP].
 HELLO_WORLD = [7592, 2088]
 WRAPPED_HELLO_WORLD = [101, *HELLO_WORLD, 102]
-
-# A changed file counts within a second of the next look at it; the rest is for a busy machine.
-SOON_S = 10.0
 
 # Beyond these a vector is another one, not the same one rounded differently.
 TOLERANCE = 1e-4
@@ -128,8 +126,8 @@ def texts_embedded(http: httpx.Client, lane: str) -> float:
 
 
 def soon(holds: Callable[[], bool]) -> bool:
-    """Whether it holds before long."""
-    end = time.monotonic() + SOON_S
+    """Whether it comes to hold."""
+    end = time.monotonic() + DEADLINE_S
     while time.monotonic() < end:
         if holds():
             return True

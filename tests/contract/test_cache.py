@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.contract.helpers import MODEL, counted
+from tests.deadlines import DEADLINE_S
 from tests.serving import Server, model_flags
 
 REQUESTS, COMPUTED = "predictor_request_seconds_count", "predictor_computed_request_seconds_count"
@@ -15,9 +16,9 @@ REQUESTS, COMPUTED = "predictor_request_seconds_count", "predictor_computed_requ
 @pytest.fixture(scope="module")
 def http(model_dir: Path, cache_dir: Path, bundle_dir: Path) -> Iterator[httpx.Client]:
     del bundle_dir
-    flags = [*model_flags(model_dir, cache_dir), "--cache-mb=8", "--drain-delay=0"]
+    flags = [*model_flags(model_dir, cache_dir), "--cache-mb=8", "--drain-delay-s=0"]
     running = Server(*flags)
-    with httpx.Client(base_url=running.url, timeout=30.0) as client:
+    with httpx.Client(base_url=running.url, timeout=DEADLINE_S) as client:
         yield client
     assert running.stop() == 0
 
@@ -27,7 +28,7 @@ def ask(http: httpx.Client, *texts: str, **headers: str) -> list[list[float]]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     body = {"model": MODEL, "input": texts}
     answer = http.post("/v1/embeddings", json=body, headers=named).raise_for_status()
-    return [one["embedding"] for one in answer.json()["data"]]
+    return [row["embedding"] for row in answer.json()["data"]]
 
 
 def counts(http: httpx.Client) -> tuple[float, float]:

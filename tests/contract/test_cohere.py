@@ -22,6 +22,7 @@ from tests.contract.helpers import (
     norms,
     openai_vectors,
 )
+from tests.deadlines import DEADLINE_S
 from tests.serving import Server
 
 ALL_TYPES = ["float", "int8", "uint8", "binary", "ubinary", "base64"]
@@ -29,13 +30,13 @@ ALL_TYPES = ["float", "int8", "uint8", "binary", "ubinary", "base64"]
 
 @pytest.fixture(scope="module")
 def client(server: Server) -> Iterator[Any]:
-    with httpx.Client() as http_client:
+    with httpx.Client(timeout=DEADLINE_S) as http_client:
         yield cohere.ClientV2(api_key="none", base_url=server.url, httpx_client=http_client)
 
 
 def embed(client: Any, texts: list[str], **options: Any) -> Any:
-    given = {"model": MODEL, "input_type": "search_document"} | options
-    return client.embed(texts=texts, **given)
+    arguments = {"model": MODEL, "input_type": "search_document"} | options
+    return client.embed(texts=texts, **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +193,26 @@ def test_images_are_refused_by_name(client: Any) -> None:
     with pytest.raises(cohere.BadRequestError) as caught:
         client.embed(model=MODEL, input_type="image", images=["data:image/png;base64,iVBORw0KGgo="])
     assert "images" in caught.value.body["message"]
+
+
+# Version 1
+
+
+@pytest.fixture(scope="module")
+def client_v1(server: Server) -> Iterator[Any]:
+    with httpx.Client(timeout=DEADLINE_S) as http_client:
+        yield cohere.Client(api_key="none", base_url=server.url, httpx_client=http_client)
+
+
+def test_version_1(client_v1: Any, reference: Reference) -> None:
+    answer = client_v1.embed(texts=TEXTS, model=MODEL, input_type="search_document")
+    assert answer.response_type == "embeddings_floats"
+    reference.check(answer.embeddings, TEXTS)
+
+
+# Cohere's client does what the library under it calls deprecated.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_version_1_by_types(client_v1: Any, reference: Reference) -> None:
+    answer = client_v1.embed(texts=TEXTS, model=MODEL, embedding_types=["float", "int8"])
+    reference.check(answer.embeddings.float_, TEXTS)
+    assert len(answer.embeddings.int8[0]) == DIMENSIONS

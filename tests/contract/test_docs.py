@@ -1,5 +1,6 @@
 """Documentation and metrics: what is written there is what the server does."""
 
+import hashlib
 import re
 import time
 from pathlib import Path
@@ -11,16 +12,21 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from predictor import metrics
-from predictor.server.documentation import ROUTES, Route
+from predictor.server.http import documentation, swagger
+from predictor.server.http.route import Route
+from predictor.server.http.routes import ROUTES as TABLE
 from tests.contract.helpers import MODEL
+from tests.deadlines import DEADLINE_S
 from tests.serving import Server, model_flags
 
-WITH_BODY = [route for route in ROUTES if route.body]
-WITHOUT_BODY = [route for route in ROUTES if not route.body]
+ROUTES = [route for route in TABLE if not route.hidden]
+# The admin routes are closed on this server.
+WITH_BODY = [route for route in ROUTES if route.body and not route.admin]
+WITHOUT_BODY = [route for route in ROUTES if not (route.body or route.admin)]
 
 
 def name_of(route: Route) -> str:
-    return f"{route.method.upper()} {route.path}"
+    return f"{route.method} {route.template}"
 
 
 def filled_in(path: str) -> str:
@@ -34,38 +40,66 @@ def openapi(http: httpx.Client) -> Any:
     return response.json()
 
 
-@pytest.fixture(scope="module")
-def page(http: httpx.Client) -> str:
-    response = http.get("/docs")
-    assert response.headers["content-type"].startswith("text/html")
-    return response.text
+def links_of(page: str) -> list[str]:
+    """What the page loads."""
+    return re.findall(r'(?:src|href)="([^"]*)"', page)
 
 
 def references_in(node: Any) -> list[str]:
     """Every `$ref` in a JSON document."""
     if isinstance(node, list):
-        return [found for item in node for found in references_in(item)]
+        return [reference for item in node for reference in references_in(item)]
     if not isinstance(node, dict):
         return []
-    own = [node["$ref"]] if "$ref" in node else []
-    return own + [found for item in node.values() for found in references_in(item)]
+    references = [node["$ref"]] if "$ref" in node else []
+    return references + [reference for item in node.values() for reference in references_in(item)]
 
 
 # /docs
 
 
-def test_page_is_html(page: str) -> None:
-    assert page.startswith("<!doctype html>")
-    assert page.endswith("</html>")
+def test_page_is_html_that_is_asked_for_each_time(http: httpx.Client) -> None:
+    response = http.get("/docs")
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.headers["cache-control"] == "no-cache"
+    assert response.text.startswith("<!doctype html>")
 
 
-def test_page_needs_no_other_host(page: str) -> None:
-    assert not re.findall(r"https?:|(?:src|href)=['\"]?//|<script|@import|url\(", page)
+def test_page_needs_no_other_host(http: httpx.Client) -> None:
+    assert links_of(http.get("/docs").text)
+    for link in links_of(http.get("/docs").text):
+        assert link.startswith(("docs/", "data:"))
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=name_of)
-def test_page_shows_every_route(page: str, route: Route) -> None:
-    assert f"<b>{route.method.upper()}</b> {route.path}</code>" in page
+def test_policy_of_the_page_allows_this_server_alone(http: httpx.Client) -> None:
+    policy = http.get("/docs").headers["content-security-policy"]
+    directives = dict(part.split(" ", 1) for part in policy.split("; "))
+    assert directives["default-src"] == "'none'"
+    assert directives["connect-src"] == "'self'"
+    assert "unsafe" not in policy
+    assert "*" not in policy
+    assert ":" not in policy.replace("data:", "")
+
+
+def test_every_link_of_the_page_is_answered_and_may_be_kept(http: httpx.Client) -> None:
+    types = {".css": "text/css", "e.js": "text/javascript"}
+    for link in links_of(http.get("/docs").text):
+        if link.startswith("data:"):
+            continue
+        response = http.get("/" + link)
+        assert response.status_code == 200, link
+        path, _, digest = link.partition("?v=")
+        assert response.headers["content-type"].startswith(types[path[-4:]])
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["cache-control"] == "public, max-age=86400"
+        assert hashlib.sha256(response.content).hexdigest().startswith(digest)
+
+
+@pytest.mark.parametrize("name", ["redoc.standalone.js", "../core.py", "", "%2e%2e%2fcore.py"])
+def test_no_other_file_of_the_package_is_served(http: httpx.Client, name: str) -> None:
+    assert http.get(f"/docs/{name}").status_code == 404
+    assert swagger.asset(name) is None
 
 
 # /openapi.json
@@ -79,7 +113,7 @@ def test_openapi_says_which_version_it_is(openapi: Any) -> None:
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_openapi_has_every_route(openapi: Any, route: Route) -> None:
-    operation = openapi["paths"][route.path][route.method]
+    operation = openapi["paths"][route.template][route.method.lower()]
     assert operation["summary"]
     assert operation["responses"]["200"]["description"]
     assert ("requestBody" in operation) is (route.body is not None)
@@ -87,8 +121,8 @@ def test_openapi_has_every_route(openapi: Any, route: Route) -> None:
 
 @pytest.mark.parametrize("route", ROUTES, ids=name_of)
 def test_openapi_declares_every_path_parameter(openapi: Any, route: Route) -> None:
-    declared = openapi["paths"][route.path][route.method].get("parameters", [])
-    assert [parameter["name"] for parameter in declared] == re.findall(r"{(\w+)}", route.path)
+    declared = openapi["paths"][route.template][route.method.lower()].get("parameters", [])
+    assert [parameter["name"] for parameter in declared] == re.findall(r"{(\w+)}", route.template)
     assert all(parameter["in"] == "path" and parameter["required"] for parameter in declared)
 
 
@@ -110,17 +144,33 @@ def test_openapi_operation_ids_are_unique(openapi: Any) -> None:
     assert len(set(ids)) == len(ids) == len(ROUTES)
 
 
+def test_openapi_asks_for_no_key_where_none_is_needed(openapi: Any) -> None:
+    assert "securitySchemes" not in openapi["components"]
+    assert "security" not in openapi["paths"]["/embed"]["post"]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name_of)
+def test_openapi_names_both_ways_to_send_a_key(route: Route) -> None:
+    document = documentation.openapi(TABLE, True, MODEL)
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["bearer"] == {"type": "http", "scheme": "bearer"}
+    assert schemes["apiKey"] == {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+    operation = document["paths"][route.template][route.method.lower()]
+    assert ("security" in operation) is (route.body is not None)
+    assert operation.get("security", []) in ([], [{"bearer": []}, {"apiKey": []}])
+
+
 @pytest.mark.parametrize("route", WITH_BODY, ids=name_of)
 def test_example_is_answered(http: httpx.Client, openapi: Any, route: Route) -> None:
-    content = openapi["paths"][route.path][route.method]["requestBody"]["content"]
+    content = openapi["paths"][route.template][route.method.lower()]["requestBody"]["content"]
     example = content["application/json"]["example"]
-    response = http.post(filled_in(route.path), json=example)
+    response = http.post(filled_in(route.template), json=example)
     assert response.status_code == 200, response.text
 
 
 @pytest.mark.parametrize("route", WITHOUT_BODY, ids=name_of)
 def test_route_without_a_body_is_answered(http: httpx.Client, route: Route) -> None:
-    assert http.request(route.method, filled_in(route.path)).status_code == 200
+    assert http.request(route.method, filled_in(route.template)).status_code == 200
 
 
 # /metrics
@@ -131,7 +181,7 @@ def families(model_dir: Path, cache_dir: Path, bundle_dir: Path) -> dict[str, An
     """What /metrics of a server with everything on lists, by name, once it has looked at itself."""
     del bundle_dir  # made before, so that the start is quick
     watched = Server(
-        *model_flags(model_dir, cache_dir), "--canonical-interval=3600", "--drain-delay=0"
+        *model_flags(model_dir, cache_dir), "--canonical-interval-s=3600", "--drain-delay-s=0"
     )
     try:
         end = time.monotonic() + 30.0
@@ -144,7 +194,7 @@ def families(model_dir: Path, cache_dir: Path, bundle_dir: Path) -> dict[str, An
 
 
 def scrape(url: str) -> str:
-    response = httpx.get(f"{url}/metrics")
+    response = httpx.get(f"{url}/metrics", timeout=DEADLINE_S)
     assert response.headers["content-type"].startswith("text/plain")
     return response.text
 

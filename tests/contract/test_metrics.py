@@ -37,7 +37,7 @@ def test_the_stages_are_the_request(http: httpx.Client) -> None:
     assert spent["run"] > 0.5 * whole
 
 
-def test_nothing_waits_when_nobody_asks(http: httpx.Client) -> None:
+def test_the_queue_is_empty_without_requests(http: httpx.Client) -> None:
     assert counted(http, "predictor_queue_age_seconds", model=MODEL) == 0.0
     assert counted(http, "predictor_queue_tokens", model=MODEL) == 0.0
 

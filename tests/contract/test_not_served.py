@@ -11,6 +11,7 @@ from tritonclient.http import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from tests.contract.helpers import MODEL, UNKNOWN
+from tests.deadlines import DEADLINE_S
 from tests.serving import Server
 
 SERVED = (
@@ -53,7 +54,7 @@ def test_openai_chat(server: Server) -> None:
 
 
 def test_cohere_rerank(server: Server) -> None:
-    with httpx.Client() as http_client:
+    with httpx.Client(timeout=DEADLINE_S) as http_client:
         client = cohere.ClientV2(api_key="none", base_url=server.url, httpx_client=http_client)
         with pytest.raises(cohere.NotFoundError) as caught:
             client.rerank(model=MODEL, query="a", documents=["b"])

@@ -26,6 +26,7 @@ from tests.contract.helpers import (
     openai_vectors,
     texts_embedded,
 )
+from tests.deadlines import DEADLINE_S
 from tests.serving import Server
 
 
@@ -42,7 +43,7 @@ def client(server: Server) -> Iterator[openai.OpenAI]:
 @pytest.fixture(scope="module")
 def langchain(server: Server) -> Iterator[OpenAIEmbeddings]:
     # Without check_embedding_ctx_length=False langchain sends ids of OpenAI's own tokenizer.
-    with httpx.Client() as http_client:
+    with httpx.Client(timeout=DEADLINE_S) as http_client:
         yield OpenAIEmbeddings(
             model=MODEL,
             base_url=f"{server.url}/v1",

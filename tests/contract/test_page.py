@@ -12,12 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from predictor.repository import Answers
-from predictor.repository.states import ModelState, Version
-from predictor.server.model import EmbeddingModel
-from predictor.server.page import figures, prefers_html
-from predictor.server.page.versions import MAX_REASON, MAX_VERSIONS, lines_of
+from predictor.repository import RoutingTable
+from predictor.repository.states import ModelRecord, VersionRecord
+from predictor.server.accept import prefers_html
+from predictor.server.http.page import figures
+from predictor.server.http.page.versions import MAX_REASON, MAX_VERSIONS, lines_of
+from predictor.server.model import ServedModel
 from tests.contract.helpers import DIMENSIONS, LONG, MODEL, counted
+from tests.deadlines import DEADLINE_S
 from tests.serving import Server, model_flags
 
 CHROME = (
@@ -42,9 +44,9 @@ def directives(policy: str) -> dict[str, str]:
 
 
 def inside(tag: str, page: str) -> str:
-    found: list[str] = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-    assert len(found) == 1, f"{len(found)} {tag} elements"
-    return found[0]
+    contents: list[str] = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+    assert len(contents) == 1, f"{len(contents)} {tag} elements"
+    return contents[0]
 
 
 # Who gets it
@@ -159,25 +161,25 @@ def figures_of(http: httpx.Client) -> Any:
 def fresh_figures(http: httpx.Client, before: Any = None) -> Any:
     """Figures that are not those which were given out a moment ago."""
     while True:
-        found = figures_of(http)
-        if before is None or found["at"] > before["at"]:
-            return found
+        fresh = figures_of(http)
+        if before is None or fresh["at"] > before["at"]:
+            return fresh
 
 
 def test_figures_have_a_shape(http: httpx.Client) -> None:
-    found = figures_of(http)
-    assert sorted(found) == ["at", "left_out", "server", "totals", "versions"]
-    server = found["server"]
+    fresh = figures_of(http)
+    assert sorted(fresh) == ["at", "left_out", "server", "totals", "versions"]
+    server = fresh["server"]
     assert (server["ready"], server["draining"], server["default"]) == (True, False, MODEL)
     assert server["uptime_s"] > 0
-    assert found["left_out"] == 0
-    [line] = found["versions"]
+    assert fresh["left_out"] == 0
+    [line] = fresh["versions"]
     assert (line["name"], line["version"], line["state"]) == (MODEL, "1", "READY")
     assert (line["default"], line["healthy"], line["failed"]) == (True, True, False)
     assert (line["dimensions"], line["variant"]) == (DIMENSIONS, "fp32")
     assert line["revision"] == http.get("/info").json()["model_sha"]
     assert (line["reference"], line["tolerance"]) == ("self", 0.99999)
-    assert (line["cosine"], line["looked_s"]) == (None, None)  # the watch is off in this server
+    assert (line["cosine"], line["checked_s"]) == (None, None)  # the watch is off in this server
 
 
 def test_figures_are_never_kept_by_anybody_between(http: httpx.Client) -> None:
@@ -232,9 +234,9 @@ def test_figures_hold_no_text_and_no_key(http: httpx.Client) -> None:
         headers={"x-api-key": KEY, "x-request-id": "marmalade-7"},
     ).raise_for_status()
     http.post("/v1/embeddings", json={"model": "marmalade-model", "input": text})
-    said = json.dumps(fresh_figures(http, before))
-    assert "marmalade" not in said
-    assert KEY not in said
+    shown = json.dumps(fresh_figures(http, before))
+    assert "marmalade" not in shown
+    assert KEY not in shown
 
 
 @pytest.mark.parametrize(
@@ -243,8 +245,8 @@ def test_figures_hold_no_text_and_no_key(http: httpx.Client) -> None:
      ("500", "failed"), ("503", "failed"), ("504", "failed")],
 )  # fmt: skip
 def test_outcome_of_a_status(code: str, outcome: str) -> None:
-    found = figures.outcomes({(code,): 3.0})
-    assert {name: getattr(found, name) for name in ("answered", "refused", "failed")} == {
+    outcomes = figures.outcomes({(code,): 3.0})
+    assert {name: getattr(outcomes, name) for name in ("answered", "refused", "failed")} == {
         "answered": 0.0, "refused": 0.0, "failed": 0.0, outcome: 3.0,
     }  # fmt: skip
 
@@ -254,10 +256,10 @@ def test_outcome_of_a_status(code: str, outcome: str) -> None:
 
 def test_answer_is_bounded() -> None:
     many_versions = MAX_VERSIONS + 36
-    model: ModelState[EmbeddingModel] = ModelState("m")
+    model: ModelRecord[ServedModel] = ModelRecord("m")
     for number in range(1, many_versions + 1):
-        model.versions[number] = Version("m", number, reason="r" * 1000)
-    lines = lines_of(Answers({"m": model}, "", ""))
+        model.versions[number] = VersionRecord("m", number, reason="r" * 1000)
+    lines = lines_of(RoutingTable({"m": model}, "", ""))
     assert len(lines) == many_versions
     assert {(line.state, len(line.reason)) for line in lines} == {("UNAVAILABLE", MAX_REASON)}
     server = figures.ServerLine("0", "0", 1.0, False, False, "", 256, 1)
@@ -273,13 +275,13 @@ def test_answer_is_bounded() -> None:
 @pytest.fixture(scope="module")
 def spare_flags(model_dir: Path, cache_dir: Path, bundle_dir: Path) -> list[str]:
     del bundle_dir  # made before, so that the start is quick
-    return [*model_flags(model_dir, cache_dir), "--drain-delay=0"]
+    return [*model_flags(model_dir, cache_dir), "--drain-delay-s=0"]
 
 
 def test_without_a_page(spare_flags: list[str]) -> None:
     server = Server(*spare_flags, environment={"PREDICTOR_PAGE": "false"})
     try:
-        with httpx.Client(base_url=server.url) as http:
+        with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as http:
             root = http.get("/", headers=HTML)
             assert root.json() == {"status": "alive"}
             assert http.get("/page.json").status_code == 404
@@ -294,13 +296,13 @@ def test_page_asks_for_no_key(spare_flags: list[str], tmp_path: Path) -> None:
     file.write_text(json.dumps({"keys": [{"name": "only", "sha256": digest}]}))
     server = Server(*spare_flags, f"--api-keys-file={file}")
     try:
-        with httpx.Client(base_url=server.url) as http:
+        with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as http:
             assert http.get("/", headers=HTML).text.startswith("<!doctype html>")
             assert http.post("/", json={"inputs": "x"}).status_code == 401
-            said = http.get("/page.json")
-            assert said.status_code == 200
-            assert said.json()["totals"]["requests"]["refused"] == 1
-            assert "only" not in said.text
+            answer = http.get("/page.json")
+            assert answer.status_code == 200
+            assert answer.json()["totals"]["requests"]["refused"] == 1
+            assert "only" not in answer.text
     finally:
         assert server.stop() == 0
 
@@ -313,10 +315,10 @@ def test_failed_version_is_listed_with_its_reason(
     shutil.copytree(bundle_dir, folder / "2")
     with (folder / "2/tokenizer.json").open("a") as file:
         file.write(" ")
-    flags = [*model_flags(folder.parent, cache_dir), "--version-policy=all", "--drain-delay=0"]
+    flags = [*model_flags(folder.parent, cache_dir), "--version-policy=all", "--drain-delay-s=0"]
     server = Server(*flags)
     try:
-        first, second = httpx.get(f"{server.url}/page.json").json()["versions"]
+        first, second = httpx.get(f"{server.url}/page.json", timeout=DEADLINE_S).json()["versions"]
     finally:
         assert server.stop() == 0
     assert (first["version"], first["state"], first["default"]) == ("1", "READY", True)

@@ -260,7 +260,9 @@ def test_all_truncations_are_reported(in_batches: list[Answer], reference: Refer
     assert reported == np.flatnonzero(reference.truncated).tolist()
 
 
-def test_one_by_one(http: httpx.Client, reference: Reference, sample: list[int]) -> None:
+def test_a_text_alone_has_the_reference_vector(
+    http: httpx.Client, reference: Reference, sample: list[int]
+) -> None:
     for row in sample:
         text = reference.texts[row]
         answer = ask(http, [text])

@@ -24,24 +24,25 @@ from tritonclient import http as triton_http
 from tritonclient.utils import InferenceServerException
 
 from tests.contract.helpers import TEXTS, UNKNOWN, Floats, Reference, from_base64
+from tests.deadlines import DEADLINE_S
 from tests.serving import Server
 
 WHOLE = TEXTS[0]
 LEAD, TAIL = WHOLE[:10], WHOLE[10:]
 
 # What is asked for (model, version), and the version that answers.
-ASKED = [
+SERVED = [
     ("minilm", "", "2"),
     ("minilm", "1", "1"),
     ("minilm", "2", "2"),
     ("other", "", "7"),
     ("other", "7", "7"),
 ]
-asked = pytest.mark.parametrize(
-    ("model", "version", "answering"), ASKED, ids=["m", "m:1", "m:2", "other", "other:7"]
+each_served = pytest.mark.parametrize(
+    ("model", "version", "answering"), SERVED, ids=["m", "m:1", "m:2", "other", "other:7"]
 )
-NOBODY = [(UNKNOWN, ""), (UNKNOWN, "1"), ("minilm", "3"), ("minilm", "01"), ("other", "1")]
-nobody = pytest.mark.parametrize(("model", "version"), NOBODY, ids=map(":".join, NOBODY))
+UNSERVED = [(UNKNOWN, ""), (UNKNOWN, "1"), ("minilm", "3"), ("minilm", "01"), ("other", "1")]
+each_unserved = pytest.mark.parametrize(("model", "version"), UNSERVED, ids=map(":".join, UNSERVED))
 
 
 def make_repository(bundle: Path, root: Path) -> Path:
@@ -67,7 +68,7 @@ def repository(bundle_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="module")
 def served(repository: Path) -> Iterator[Server]:
     """All versions, and no model for who names none."""
-    flags = ("--version-policy=all", "--cache-mb=0", "--drain-delay=0")
+    flags = ("--version-policy=all", "--cache-mb=0", "--drain-delay-s=0")
     running = Server(f"--model-dir={repository}", *flags)
     yield running
     assert running.stop() == 0
@@ -82,7 +83,7 @@ def with_default(repository: Path) -> Iterator[Server]:
         "--default-model=other",
         "--model_name=minilm",
         "--null-engine",
-        "--drain-delay=0",
+        "--drain-delay-s=0",
     )
     yield running
     assert running.stop() == 0
@@ -90,7 +91,7 @@ def with_default(repository: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def client(served: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=served.url, timeout=30.0) as client:
+    with httpx.Client(base_url=served.url, timeout=DEADLINE_S) as client:
         yield client
 
 
@@ -102,7 +103,7 @@ def openai_client(served: Server) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture(scope="module")
 def cohere_client(served: Server) -> Iterator[Any]:
-    with httpx.Client() as http_client:
+    with httpx.Client(timeout=DEADLINE_S) as http_client:
         yield cohere.ClientV2(api_key="none", base_url=served.url, httpx_client=http_client)
 
 
@@ -229,7 +230,7 @@ WAYS = {
 ways = pytest.mark.parametrize("way", WAYS)
 
 
-@asked
+@each_served
 @ways
 def test_http(
     client: httpx.Client,
@@ -265,7 +266,7 @@ def assert_error(way: str, response: httpx.Response) -> str:
     return str(body["error"])
 
 
-@nobody
+@each_unserved
 @ways
 def test_http_of_what_is_not_served(
     client: httpx.Client, way: str, model: str, version: str
@@ -290,7 +291,7 @@ def test_empty_version_in_a_path_is_not_the_default(client: httpx.Client, action
 # The official clients
 
 
-@asked
+@each_served
 def test_openai_client(
     openai_client: openai.OpenAI, reference: Reference, model: str, version: str, answering: str
 ) -> None:
@@ -304,7 +305,7 @@ def test_openai_client(
     assert raw.headers["x-model-version"] == answering
 
 
-@nobody
+@each_unserved
 def test_openai_client_and_what_is_not_served(
     openai_client: openai.OpenAI, model: str, version: str
 ) -> None:
@@ -313,7 +314,7 @@ def test_openai_client_and_what_is_not_served(
     assert caught.value.code == "model_not_found"
 
 
-@asked
+@each_served
 def test_cohere_client(
     cohere_client: Any, reference: Reference, model: str, version: str, answering: str
 ) -> None:
@@ -324,14 +325,14 @@ def test_cohere_client(
     assert answer.meta.model_version == answering
 
 
-@nobody
+@each_unserved
 def test_cohere_client_and_what_is_not_served(cohere_client: Any, model: str, version: str) -> None:
     with pytest.raises(cohere.NotFoundError) as caught:
         cohere_client.embed(model=name_of(model, version), texts=["a"], input_type="search_query")
     assert "served" in caught.value.body["message"]
 
 
-@asked
+@each_served
 def test_hugging_face_client(
     served: Server, reference: Reference, model: str, version: str, answering: str
 ) -> None:
@@ -340,7 +341,7 @@ def test_hugging_face_client(
         reference.check(hugging_face.feature_extraction(text_for(answering)), [WHOLE])
 
 
-@asked
+@each_served
 def test_tritonclient_over_http(
     over_http: triton_http.InferenceServerClient,
     reference: Reference,
@@ -355,7 +356,7 @@ def test_tritonclient_over_http(
     assert (answer["model_name"], answer["model_version"]) == (model, answering)
 
 
-@asked
+@each_served
 def test_tritonclient_over_grpc(
     over_grpc: Any,
     tritonclient_grpc: Any,
@@ -371,7 +372,7 @@ def test_tritonclient_over_grpc(
     assert (answer.model_name, answer.model_version) == (model, answering)
 
 
-@nobody
+@each_unserved
 def test_tritonclients_and_what_is_not_served(
     over_http: triton_http.InferenceServerClient,
     over_grpc: Any,
@@ -388,7 +389,7 @@ def test_tritonclients_and_what_is_not_served(
 
 
 @pytest.mark.parametrize("by_name", [False, True], ids=["version field", "name:version"])
-@asked
+@each_served
 def test_grpc_trailing_metadata(
     stub: Any,
     tritonclient_grpc: Any,
@@ -421,7 +422,7 @@ def kserve_request(kserve: ModuleType, model: str, text: str, version: str = "")
 # KServe's REST client asks no path with a version, so `name:version` is all it can give.
 
 
-@asked
+@each_served
 async def test_kserve_rest_clients(
     kserve: ModuleType,
     served: Server,
@@ -450,7 +451,7 @@ async def test_kserve_rest_clients(
     assert answer["model_version"] == answering
 
 
-@asked
+@each_served
 async def test_kserve_grpc_client(
     kserve: ModuleType,
     served: Server,
@@ -519,7 +520,7 @@ def identity(response: httpx.Response) -> str:
 
 
 def test_default_model(with_default: Server) -> None:
-    with httpx.Client(base_url=with_default.url) as client:
+    with httpx.Client(base_url=with_default.url, timeout=DEADLINE_S) as client:
         assert identity(client.post("/embed", json={"inputs": "a"})) == "7"
         assert client.get("/info").json()["model_id"] == "other"
         assert client.post("/tokenize", json={"inputs": "a"}).status_code == 200
@@ -530,7 +531,7 @@ def test_default_model(with_default: Server) -> None:
 
 
 def test_default_model_is_for_those_who_name_none(with_default: Server) -> None:
-    with httpx.Client(base_url=with_default.url) as client:
+    with httpx.Client(base_url=with_default.url, timeout=DEADLINE_S) as client:
         unknown = client.post("/embed", json={"inputs": "a"}, headers={"X-Model": UNKNOWN})
         assert unknown.status_code == 404
         assert _openai(client, UNKNOWN, "", "a").status_code == 404
@@ -554,7 +555,7 @@ def test_each_listed_model_can_be_retrieved(served: Server, prefix: str) -> None
             assert client.models.retrieve(listed.id).id == listed.id
 
 
-@nobody
+@each_unserved
 def test_retrieving_what_is_not_served(
     openai_client: openai.OpenAI, model: str, version: str
 ) -> None:
@@ -590,7 +591,7 @@ def test_metadata_lists_versions(
         assert (answer["name"], answer["versions"]) == (model, versions)
 
 
-@asked
+@each_served
 def test_readiness(
     client: httpx.Client,
     over_http: triton_http.InferenceServerClient,
@@ -608,7 +609,7 @@ def test_readiness(
     assert over_grpc.is_model_ready(model, version)
 
 
-@nobody
+@each_unserved
 def test_readiness_and_metadata_of_what_is_not_served(
     client: httpx.Client,
     over_http: triton_http.InferenceServerClient,
@@ -622,10 +623,10 @@ def test_readiness_and_metadata_of_what_is_not_served(
         assert response.status_code == 404
         assert set(response.json()) == {"error"}
     assert not over_http.is_model_ready(model, version)
-    for call in (over_grpc.is_model_ready, over_grpc.get_model_metadata):
-        with pytest.raises(InferenceServerException) as caught:
-            call(model, version)
-        assert caught.value.status() == "StatusCode.NOT_FOUND"
+    assert not over_grpc.is_model_ready(model, version)
+    with pytest.raises(InferenceServerException) as caught:
+        over_grpc.get_model_metadata(model, version)
+    assert caught.value.status() == "StatusCode.NOT_FOUND"
 
 
 def test_vectors_of_two_versions_at_once(client: httpx.Client, reference: Reference) -> None:

@@ -21,13 +21,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.deadlines import DEADLINE_S
+
 ROOT = Path(__file__).parents[2]
 BASE = "localhost/python:slim-bookworm"
 # Makes a base image where no registry can be reached; not part of the repository.
 KIT = ROOT.parent / "shared/cluster/kit"
 NO_BASE = f"no base image: tag a Python image as {BASE} in buildah's storage"
 TOOLS = ("buildah", "unshare", "mount", "chroot")
-START_S = 120.0
 
 # $1 root, $2 model, $3 uid; then the command. A bind mount on itself is what can be made read-only.
 ENTER = """
@@ -76,8 +77,8 @@ def base_image() -> str:
     if not _has_base():
         made = subprocess.run([KIT, "base"], capture_output=True, text=True, check=False)
         if made.returncode != 0 or not _has_base():
-            said = made.stderr.strip().splitlines() or ["no message"]
-            raise LookupError(f"{NO_BASE} ({said[-1]})")
+            lines = made.stderr.strip().splitlines() or ["no message"]
+            raise LookupError(f"{NO_BASE} ({lines[-1]})")
     return BASE
 
 
@@ -129,8 +130,8 @@ def compressed_size(tag: str, folder: Path) -> int:
     """Bytes of all layers as a registry keeps them, the base's too; written to the folder."""
     buildah("push", "--quiet", tag, f"oci:{folder}:image")
     blobs = folder / "blobs/sha256"
-    (found,) = json.loads((folder / "index.json").read_text())["manifests"]
-    manifest = json.loads((blobs / found["digest"].removeprefix("sha256:")).read_text())
+    (entry,) = json.loads((folder / "index.json").read_text())["manifests"]
+    manifest = json.loads((blobs / entry["digest"].removeprefix("sha256:")).read_text())
     return sum(layer["size"] for layer in manifest["layers"])
 
 
@@ -166,7 +167,9 @@ class Running:
         self._reader.start()
         try:
             self.url = f"http://127.0.0.1:{self._listening()['http']}"
-            with urllib.request.urlopen(f"{self.url}/v2/health/ready", timeout=10) as answer:
+            with urllib.request.urlopen(
+                f"{self.url}/v2/health/ready", timeout=DEADLINE_S
+            ) as answer:
                 assert answer.status == 200
         except BaseException:
             self.close()
@@ -184,7 +187,7 @@ class Running:
         self._events.put(None)
 
     def _listening(self) -> dict[str, Any]:
-        while (event := self._events.get(timeout=START_S)) is not None:
+        while (event := self._events.get(timeout=DEADLINE_S)) is not None:
             if event.get("message") == "listening":
                 return event
         raise RuntimeError("the server did not start:\n" + "\n".join(self.lines[-20:]))
@@ -193,18 +196,18 @@ class Running:
         request = urllib.request.Request(
             self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
             return json.load(answer)
 
     def stop(self) -> int:
         """SIGTERM, as the kubelet does; the exit code."""
         self.process.terminate()
-        return self.process.wait(30)
+        return self.process.wait(DEADLINE_S)
 
     def close(self) -> None:
         """End it in any case."""
         self.process.kill()
         self.process.wait()
-        self._reader.join(5.0)
+        self._reader.join(DEADLINE_S)
         assert self.process.stderr is not None
         self.process.stderr.close()

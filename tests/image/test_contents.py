@@ -5,16 +5,29 @@ from pathlib import Path
 
 import pytest
 
-from hack.image.installed import NOT_IMPORTED, installed, needs
-from hack.image.prune import unneeded
+from hack.image.installed import NOT_IMPORTED, SERVED_FILES, installed, needs
+from hack.image.prune import unneeded, unserved
 from hack.image.sbom import bill
+from predictor.server.http import swagger
 
 STATUS = """Package: libc6
 Status: install ok installed
 Architecture: amd64
+Source: glibc
 Version: 2.36-9+deb12u10
 Description: GNU C Library
  Status: not a field
+
+Package: bash
+Status: install ok installed
+Architecture: amd64
+Source: bash (5.2.15-2)
+Version: 5.2.15-2+b13
+
+Package: dash
+Status: install ok installed
+Architecture: amd64
+Version: 0.5.12-2
 
 Package: gone
 Status: deinstall ok config-files
@@ -73,13 +86,30 @@ def test_without_the_package_nothing_can_be_told(tmp_path: Path) -> None:
         unneeded(["cpu"], tmp_path)
 
 
+def test_of_a_folder_of_served_files_the_others_go(tmp_path: Path) -> None:
+    folder = tmp_path / "fastapi_offline/static"
+    folder.mkdir(parents=True)
+    for name in (*swagger.ASSETS, "redoc.standalone.js"):
+        (folder / name).touch()
+    assert unserved(tmp_path) == [folder / "redoc.standalone.js"]
+
+
+def test_a_served_file_that_is_missing_ends_the_build(tmp_path: Path) -> None:
+    with pytest.raises(LookupError, match=r"static has no swagger-ui-bundle\.js, swagger-ui\.css"):
+        unserved(tmp_path)
+
+
+def test_the_files_that_stay_are_those_that_the_server_serves() -> None:
+    assert set(SERVED_FILES["fastapi_offline/static"]) == set(swagger.ASSETS)
+
+
 def test_the_bill_names_every_distribution_and_who_needs_whom(site: Path, tmp_path: Path) -> None:
     content = bill(["cpu"], [site], tmp_path)
     assert (content["bomFormat"], content["specVersion"]) == ("CycloneDX", "1.6")
     assert content["metadata"]["component"]["purl"] == "pkg:pypi/predictor@1.0"
     names = [part["name"] for part in content["components"]]
     assert names == ["kserve", "pandas", "pytz", "typing-extensions", "x", "python"]
-    graph = {one["ref"]: one["dependsOn"] for one in content["dependencies"]}
+    graph = {dependency["ref"]: dependency["dependsOn"] for dependency in content["dependencies"]}
     assert graph["pkg:pypi/predictor@1.0"] == ["pkg:pypi/kserve@1.0"]
     assert graph["pkg:pypi/kserve@1.0"] == ["pkg:pypi/typing-extensions@1.0"]
 
@@ -108,16 +138,23 @@ def test_licences_as_the_metadata_tells_them(
     site: Path, tmp_path: Path, lines: list[str], licences: object
 ) -> None:
     install(site, "thing", *lines)
-    (part,) = (one for one in bill([], [site], tmp_path)["components"] if one["name"] == "thing")
+    (part,) = (
+        component
+        for component in bill([], [site], tmp_path)["components"]
+        if component["name"] == "thing"
+    )
     assert part.get("licenses") == licences
 
 
-def test_the_base_s_packages_are_in_the_bill(site: Path, tmp_path: Path) -> None:
+def test_the_bill_lists_the_base_s_packages_and_their_sources(site: Path, tmp_path: Path) -> None:
     (tmp_path / "var/lib/dpkg").mkdir(parents=True)
     (tmp_path / "var/lib/dpkg/status").write_text(STATUS)
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/os-release").write_text('NAME="Debian"\n\nVERSION_ID="12"\nID=debian\n')
     urls = [part["purl"] for part in bill([], [site], tmp_path)["components"]]
-    assert [url for url in urls if url.startswith("pkg:deb")] == [
-        "pkg:deb/debian/libc6@2.36-9%2Bdeb12u10?arch=amd64&distro=debian-12"
+    debian = [url.removeprefix("pkg:deb/debian/") for url in urls if url.startswith("pkg:deb/")]
+    assert debian == [
+        "libc6@2.36-9%2Bdeb12u10?arch=amd64&distro=debian-12&upstream=glibc",
+        "bash@5.2.15-2%2Bb13?arch=amd64&distro=debian-12&upstream=bash%405.2.15-2",
+        "dash@0.5.12-2?arch=amd64&distro=debian-12",
     ]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from predictor import __version__
+from predictor.server.http import swagger
 from tests.image import buildah
 from tests.reference.texts import texts
 
@@ -107,6 +108,8 @@ def test_it_holds_only_what_serving_needs(root: Path) -> None:
     assert not installed & UNWANTED
     assert not {folder.name for folder in packages.iterdir()} & UNWANTED
     assert not list(packages.rglob("tests"))
+    static = (packages / "fastapi_offline/static").iterdir()
+    assert {path.name for path in static} == set(swagger.ASSETS)
     assert [folder.name for folder in (root / "opt").iterdir()] == ["predictor"]
 
 
@@ -125,8 +128,8 @@ def test_the_bill_of_materials_names_all_that_is_installed(root: Path) -> None:
     status = root / "var/lib/dpkg/status"
     assert not status.is_file() or any(url.startswith("pkg:deb/debian/libc6@") for url in listed)
     known = {part["bom-ref"] for part in [main, *content["components"]]}
-    for one in content["dependencies"]:
-        assert {one["ref"], *one["dependsOn"]} <= known
+    for dependency in content["dependencies"]:
+        assert {dependency["ref"], *dependency["dependsOn"]} <= known
 
 
 def test_all_of_the_package_can_be_imported(inside: list[str]) -> None:
@@ -195,7 +198,7 @@ def test_it_is_ready_soon(
     """With a bundle there is nothing to convert. The better of two: the first fills the caches."""
     config = buildah.read_config(tag)
     inside = buildah.command_in(root, bundle_dir, UID, config["Env"])
-    flags = ["--http_port=0", "--grpc_port=0", "--drain-delay=0"]
+    flags = ["--http_port=0", "--grpc_port=0", "--drain-delay-s=0"]
     times: list[float] = []
     for _ in range(2):
         server = buildah.Running([*inside, *config["Entrypoint"], *config["Cmd"], *flags])
@@ -211,7 +214,7 @@ def test_it_serves_the_mounted_model(
 ) -> None:
     """The default command, but for free ports and a shutdown that waits for no endpoints."""
     config = buildah.read_config(tag)
-    ports = ["--http_port=0", "--grpc_port=0", "--drain-delay=0"]
+    ports = ["--http_port=0", "--grpc_port=0", "--drain-delay-s=0"]
     with np.load(REFERENCE) as reference:
         row = int(np.flatnonzero(reference["token_counts"] > 20)[0])
         expected = reference["vectors"][row]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from predictor.cli.ask import TEXT
+from tests.deadlines import DEADLINE_S
 from tests.integration.test_commands import one_line, run
 from tests.reference.texts import texts
 from tests.serving import Server, model_flags
@@ -46,29 +47,29 @@ def test_the_only_model_needs_no_name(server: Server) -> None:
 
 
 def test_the_expected_components(server: Server, tmp_path: Path) -> None:
-    text, wanted = components(8)
+    text, expected = components(8)
     place = ("ask", server.url, "--model=minilm", f"--text={text}")
-    listed = ",".join(map(str, wanted))
+    listed = ",".join(map(str, expected))
     code, _, err = run(*place, f"--expect={listed}", "--tolerance=0.0001")
     assert (code, err) == (0, "")
     file = tmp_path / "expected.json"
-    file.write_text(json.dumps(wanted))
+    file.write_text(json.dumps(expected))
     assert run(*place, "--expect-file", file)[0] == 0
-    wanted[4] += 0.01
-    file.write_text(json.dumps(wanted))
+    expected[4] += 0.01
+    file.write_text(json.dumps(expected))
     one_line(1, "component 5 of the vector is ", *place, "--expect-file", file)
     assert run(*place, "--expect-file", file, "--tolerance=0.02")[0] == 0
 
 
-def test_what_is_wrong_is_an_object_if_json_is_wanted(server: Server) -> None:
+def test_an_error_is_an_object_with_json(server: Server) -> None:
     code, out, err = run("ask", server.url, "--model=minilm", "--expect=9", "--json")
     assert (code, err) == (1, "")
     content = json.loads(out)
     assert content["ok"] is False
-    assert content["wrong"].startswith(f"{server.url}: component 1 of the vector is ")
+    assert content["error"].startswith(f"{server.url}: component 1 of the vector is ")
 
 
-def test_what_is_not_served_is_told_at_once(server: Server) -> None:
+def test_a_model_that_is_not_served_is_reported_at_once(server: Server) -> None:
     one_line(1, "404 Not Found: model 'gone'", "ask", server.url, "--model=gone")
     one_line(1, "is answered 404 ", "ask", server.url, "--model=minilm", "--version=9")
 
@@ -79,7 +80,7 @@ def test_arguments_are_checked_first() -> None:
     one_line(2, "--timeout: 0 is not between", "ask", nowhere, "--timeout=0")
     one_line(2, "--expect: not a list", "ask", nowhere, "--expect=a")
     one_line(2, "cannot be read", "ask", nowhere, "--expect-file=/nowhere")
-    one_line(2, "--version: name the --model, too", "ask", nowhere, "--version=1")
+    one_line(2, "--version: name the --model as well", "ask", nowhere, "--version=1")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +91,7 @@ def guarded(
     del bundle_dir  # made before, so that the start is quick
     keys = tmp_path_factory.mktemp("keys") / "keys.json"
     keys.write_bytes(listing(entry("search", SEARCH)))
-    flags = (*model_flags(model_dir, cache_dir), "--drain-delay=0", f"--api-keys-file={keys}")
+    flags = (*model_flags(model_dir, cache_dir), "--drain-delay-s=0", f"--api-keys-file={keys}")
     running = Server(*flags)
     yield running
     assert running.stop() == 0
@@ -104,7 +105,7 @@ def test_a_key_is_sent_and_never_shown(guarded: Server, tmp_path: Path) -> None:
     code, out, err = run(*place, "--api-key-file", right)
     assert (code, err) == (0, "")
     assert SEARCH not in out
-    one_line(1, "401 Unauthorized: this API key is not known", *place, "--api-key-file", other)
+    one_line(1, "401 Unauthorized: unknown API key", *place, "--api-key-file", other)
     one_line(1, "401 Unauthorized: send an API key", *place)
 
 
@@ -113,7 +114,7 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def test_nobody_there_is_told_after_the_time(server: Server) -> None:
+def test_a_server_that_is_not_there_is_reported_after_the_timeout(server: Server) -> None:
     del server
     url = f"http://127.0.0.1:{free_port()}"
     one_line(1, "not ready within 1 s: ", "ask", url, "--timeout=1")
@@ -130,8 +131,10 @@ def test_it_waits_for_a_server_that_only_starts(
     )  # fmt: skip
     late = None
     try:
-        late = Server(*model_flags(model_dir, cache_dir), "--drain-delay=0", f"--http_port={port}")
-        out, err = asking.communicate(timeout=60)
+        late = Server(
+            *model_flags(model_dir, cache_dir), "--drain-delay-s=0", f"--http_port={port}"
+        )
+        out, err = asking.communicate(timeout=DEADLINE_S)
     finally:
         asking.kill()
         asking.communicate()

@@ -1,10 +1,7 @@
 """The commands `inspect`, `compare` and `bench` as a user runs them: output, codes, every fault."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from predictor.bundle.source import read_source
 from predictor.export.convert import convert_cached
-from predictor.export.source import read_source
+from tests.command import run_command
 from tests.integration.test_plain_onnx import write_model, write_tokenizer
 from tests.serving import Server, model_flags
 from tests.unit.export.test_convert import SMALL, small_weights
@@ -25,16 +23,8 @@ WORDS = ("abc", "abd", "xyz", "klm", "zzz")
 
 def run(*arguments: object, stdin: str = "", **environment: str) -> tuple[int, str, str]:
     """The command's exit code, standard output and standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "predictor", *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env=os.environ | environment,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
+    ended = run_command(*arguments, stdin=stdin, environment=environment)
+    return ended.code, ended.out, ended.err
 
 
 def source(folder: Path, change: float = 0.0) -> Path:
@@ -84,7 +74,7 @@ def texts(place: Path) -> Path:
 @pytest.fixture(scope="module")
 def served(place: Path, bundle: Path) -> Iterator[Server]:
     flags = model_flags(bundle, place / "server-cache")
-    running = Server(*flags, "--drain-delay=0", "--max-client-batch-size=64")
+    running = Server(*flags, "--drain-delay-s=0", "--max-client-batch-size=64")
     yield running
     assert running.stop() == 0
 
@@ -95,7 +85,7 @@ def served(place: Path, bundle: Path) -> Iterator[Server]:
 def test_inspect_tells_what_a_bundle_is(bundle: Path) -> None:
     code, out, err = run("inspect", bundle)
     assert (code, err) == (0, "")
-    for part in ("family      bert", "dimensions  32", "version 1, revision ", "sameness"):
+    for part in ("family      bert", "dimensions  32", "version 1, revision ", "consistency"):
         assert part in out
     assert run("inspect", bundle / "1")[1] == out
 
@@ -143,8 +133,8 @@ def test_inspect_of_a_damaged_bundle_is_one_line(bundle: Path, tmp_path: Path, d
 
 def one_line(code: int, sentence: str, *arguments: object, stdin: str = "") -> None:
     """The command ends with that code and says that, in one line after what it logged."""
-    found, _, err = run(*arguments, stdin=stdin)
-    assert found == code, err
+    status, _, err = run(*arguments, stdin=stdin)
+    assert status == code, err
     (line,) = [line for line in err.splitlines() if line.startswith("predictor: ")]
     assert err.splitlines()[-1] == line
     assert sentence in line
@@ -152,10 +142,12 @@ def one_line(code: int, sentence: str, *arguments: object, stdin: str = "") -> N
 
 
 def test_inspect_without_a_bundle(plain: Path, tmp_path: Path) -> None:
-    one_line(2, "name the bundle's directory", "inspect")
+    one_line(2, "name a directory", "inspect")
     one_line(2, "nowhere: no such directory", "inspect", tmp_path / "nowhere")
     one_line(1, "no model here", "inspect", tmp_path)
-    one_line(1, "a Hugging Face directory and not a bundle; `predictor export`", "inspect", plain)
+    code, out, err = run("inspect", plain)
+    assert (code, err) == (0, "")
+    assert f"predictor serve --model-dir {plain}" in out
 
 
 # compare
@@ -165,7 +157,7 @@ def test_compare_a_bundle_with_its_source(bundle: Path, plain: Path, tmp_path: P
     code, out, err = run("compare", bundle, plain, "--min-cosine", "0.99999", TMPDIR=str(tmp_path))
     assert code == 0, err
     assert "cosine      min 1.0000000" in out
-    assert "within the thresholds" in out
+    assert "all thresholds are met" in out
     assert not list(tmp_path.iterdir()), "what was converted was left behind"
 
 
@@ -178,7 +170,7 @@ def test_compare_with_a_server(bundle: Path, served: Server, texts: Path) -> Non
         assert content["texts"] == 6  # empty lines and repeated ones do not count
         assert content["neighbours"] == 2
         assert content["a"]["unit"] is content["b"]["unit"] is False
-        assert "minilm, version 1, revision " in content["b"]["what"]
+        assert "minilm, version 1, fp32, revision " in content["b"]["model"]
         assert content["missed"] == []
 
 
@@ -189,12 +181,12 @@ def test_compare_misses_thresholds(bundle: Path, moved: Path, tmp_path: Path) ->
     assert code == 1
     assert "differ most" in out
     missed = err.splitlines()[-1]
-    assert missed.startswith("predictor: missed: smallest cosine 0.")
+    assert missed.startswith("predictor: thresholds missed: smallest cosine 0.")
     assert "--min-cosine 0.99999; mean neighbour overlap 0." in missed
     assert picture.read_bytes().startswith(b"\x89PNG")
     code, out, _ = run("compare", bundle, moved)
     assert code == 0
-    assert "no threshold given" in out
+    assert "no threshold was given" in out
 
 
 def test_compare_another_width_from_stdin(bundle: Path, tmp_path: Path) -> None:
@@ -205,7 +197,7 @@ def test_compare_another_width_from_stdin(bundle: Path, tmp_path: Path) -> None:
     content = json.loads(out)
     assert content["cosine"] is None
     assert content["overlap"]["mean"] >= 0
-    assert "not defined (the widths differ)" in err.splitlines()[-1]
+    assert "not defined (the dimensions differ)" in err.splitlines()[-1]
 
 
 def test_compare_asks_for_a_variant(bundle: Path, served: Server) -> None:
@@ -215,7 +207,7 @@ def test_compare_asks_for_a_variant(bundle: Path, served: Server) -> None:
     one_line(1, "no variant 'int8'; it has fp32", "compare", bundle, bundle, "--variant-b", "int8")
     one_line(2, "'fp8' is not one of", "compare", bundle, bundle, "--variant-a", "fp8")
     refused = ("compare", served.url, bundle, "--variant-a", "fp32")
-    one_line(2, "a server has chosen its variant", *refused)
+    one_line(2, "a running server has chosen its variant", *refused)
 
 
 def test_compare_with_what_is_not_there(bundle: Path, served: Server, tmp_path: Path) -> None:
@@ -223,15 +215,15 @@ def test_compare_with_what_is_not_there(bundle: Path, served: Server, tmp_path: 
     one_line(1, "no model here", "compare", tmp_path, bundle)
     one_line(2, "cannot be reached (Connection refused)", "compare", "http://127.0.0.1:1", bundle)
     one_line(2, "not a server's URL", "compare", bundle, "http://127.0.0.1/embed")
-    gone = f"{served.url}/v2/models/gone"
-    one_line(1, "404 Not Found: model 'gone' is not served", "compare", bundle, gone)
+    unserved = f"{served.url}/v2/models/gone"
+    one_line(1, "404 Not Found: model 'gone' is not served", "compare", bundle, unserved)
 
 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
         (("--texts", "nowhere.txt"), "--texts nowhere.txt: cannot be read: No such file"),
-        (("--texts", "-"), "--texts -: holds no texts"),
+        (("--texts", "-"), "--texts -: the file has no texts"),
         (("--min-cosine", "high"), "--min-cosine: 'high' is not a number"),
         (("--min-overlap", "1.5"), "--min-overlap: 1.5 is not between"),
         (("--plot", "out.jpeg"), "has to end in .png, .svg or .pdf"),
@@ -248,7 +240,7 @@ def test_compare_with_flags_that_are_wrong(
 def test_compare_with_texts_that_are_no_text(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\n")
     flags = ("--texts", tmp_path / "bytes.txt")
-    one_line(2, "bytes.txt: is not UTF-8 text", "compare", bundle, bundle, *flags)
+    one_line(2, "bytes.txt: the content is not UTF-8", "compare", bundle, bundle, *flags)
 
 
 # bench
@@ -259,7 +251,7 @@ def test_bench_tells_the_setting(bundle: Path) -> None:
     assert code == 0, err
     for part in ("MFLOP", "instruction sets", "2 runs of 1 thread", "--max-batch-tokens 2048"):
         assert part in out
-    assert "fastest here: --max-batch-tokens " in out.splitlines()[-1]
+    assert "fastest settings on this machine: --max-batch-tokens " in out.splitlines()[-1]
     assert "measuring: done in" in err
 
 

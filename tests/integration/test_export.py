@@ -14,13 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from predictor.engine.bundle import Bundle, is_bundle, read_bundle, read_canonical
-from predictor.export.publish import VERSION
+from predictor.bundle.canonical_vectors import read_canonical
+from predictor.bundle.manifest import Bundle, is_bundle, read_bundle
+from predictor.bundle.version_folder import VERSION_NUMBER
+from tests.command import run_command
+from tests.deadlines import DEADLINE_S
 from tests.reference.families.folders import MODELS, REFERENCE, assemble
 from tests.reference.families.texts import family_texts
 
 COMMAND = ("-m", "predictor")
-TIMEOUT_S = 100
+TIMEOUT_S = DEADLINE_S
 DIMENSIONS = 32
 
 
@@ -53,8 +56,12 @@ def export(
     environment: Mapping[str, str] | None = None,
 ) -> Done:
     """Run the command to its end; the original model is compared with only if `torch`."""
+    flags = (*arguments, *(() if torch else ("--no-torch",)))
+    if through == COMMAND:
+        ended = run_command("export", *flags, environment=environment)
+        return Done(ended.code, ended.out, ended.err)
     done = subprocess.run(
-        command(*arguments, *(() if torch else ("--no-torch",)), through=through),
+        command(*flags, through=through),
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
@@ -92,7 +99,7 @@ def model(tiny: Path) -> Path:
 
 
 @pytest.fixture
-def own(model: Path, tmp_path: Path) -> Path:
+def model_copy(model: Path, tmp_path: Path) -> Path:
     """The same, to be changed."""
     return shutil.copytree(model, tmp_path / "own")
 
@@ -131,23 +138,23 @@ def test_the_licence_of_the_readme_is_kept(tiny: Path, tmp_path: Path) -> None:
 # Versions and revisions
 
 
-def test_the_next_version_is_one_more_than_the_highest(own: Path, tiny: Path) -> None:
-    (own / "7").mkdir()
-    (own / "notes").mkdir()
-    assert export(tiny, "-o", own).code == 0
-    assert left_in(own) == ["1", "7", "8", "notes"]
-    assert is_bundle(own / "8")
+def test_the_next_version_is_one_more_than_the_highest(model_copy: Path, tiny: Path) -> None:
+    (model_copy / "7").mkdir()
+    (model_copy / "notes").mkdir()
+    assert export(tiny, "-o", model_copy).code == 0
+    assert left_in(model_copy) == ["1", "7", "8", "notes"]
+    assert is_bundle(model_copy / "8")
 
 
-def test_a_version_is_given_and_never_replaced(own: Path, tiny: Path) -> None:
-    assert export(tiny, "-o", own, "--version", 3).code == 0
-    before = {path: path.stat().st_mtime_ns for path in own.rglob("*")}
+def test_a_version_can_be_named_and_is_never_replaced(model_copy: Path, tiny: Path) -> None:
+    assert export(tiny, "-o", model_copy, "--version", 3).code == 0
+    before = {path: path.stat().st_mtime_ns for path in model_copy.rglob("*")}
     for number in (1, 3):
-        line = export(tiny, "-o", own, "--version", number, "--pooling", "cls").refusal(2)
+        line = export(tiny, "-o", model_copy, "--version", number, "--pooling", "cls").refusal(2)
         assert line == (
-            f"--version {number}: {own / str(number)} exists; versions are never replaced"
+            f"--version {number}: {model_copy / str(number)} exists; versions are never replaced"
         )
-    assert {path: path.stat().st_mtime_ns for path in own.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in model_copy.rglob("*")} == before
 
 
 def test_the_same_source_elsewhere_has_the_same_revision(
@@ -172,7 +179,7 @@ class Watch(threading.Thread):
     def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
         self.folder = folder
-        self.seen: dict[str, Bundle] = {}
+        self.bundles: dict[str, Bundle] = {}
         self.broken: list[str] = []
         self.looks = 0
         self.stopped = threading.Event()
@@ -181,9 +188,9 @@ class Watch(threading.Thread):
         while not self.stopped.is_set():
             self.looks += 1
             for name in left_in(self.folder):
-                if VERSION.fullmatch(name) and name not in self.seen:
+                if VERSION_NUMBER.fullmatch(name) and name not in self.bundles:
                     try:
-                        self.seen[name] = read_bundle(self.folder / name)
+                        self.bundles[name] = read_bundle(self.folder / name)
                     except Exception as error:
                         self.broken.append(f"{name}: {error!r}")
 
@@ -208,10 +215,10 @@ def test_a_poller_sees_whole_versions_only_and_exports_at_once_do_not_meet(
     watch.join()
     versions = left_in(folder)
     done = [Done(code, out, err) for (out, err), code in ends]
-    for one in done:
-        if one.code:
-            assert "exists already; versions are never replaced" in one.refusal()
-    assert [one.code for one in done].count(0) == len(versions) >= 1
+    for attempt in done:
+        if attempt.code:
+            assert "exists already; versions are never replaced" in attempt.refusal()
+    assert [attempt.code for attempt in done].count(0) == len(versions) >= 1
     assert len({read_bundle(folder / version).pooling for version in versions}) == len(versions)
     assert watch.broken == []
     assert watch.looks > 100
@@ -224,9 +231,8 @@ def test_vectors_made_elsewhere_prove_the_graph(tiny: Path, tmp_path: Path) -> N
     with np.load(MODELS / "bert" / REFERENCE) as kept:
         vectors = kept["vectors"]
     np.savez(tmp_path / "right.npz", texts=np.array(family_texts()), vectors=vectors)
-    proof = exported_into(
-        tmp_path / "out", tiny, "--reference", tmp_path / "right.npz"
-    ).variants["fp32"].proof  # fmt: skip
+    bundle = exported_into(tmp_path / "out", tiny, "--reference", tmp_path / "right.npz")
+    proof = bundle.variants["fp32"].proof
     assert (proof.reference, proof.texts) == ("file", len(vectors))
     assert 0.99999 <= proof.min_cosine <= proof.p1_cosine <= proof.mean_cosine
 
@@ -268,14 +274,14 @@ def test_matryoshka_dimensions_are_in_the_bundle_sorted_and_once(
         (["--variants", "int4"], "--variants int4: not one of fp32, int8, int8-weights, fp16"),
         (["--variants", "fp32,bf16"], "--variants bf16: ONNX Runtime's packed attention takes"),
         (["--matryoshka", "16,many"], "--matryoshka 16,many: not a list of numbers"),
-        (["--matryoshka", "16,0"], "--matryoshka 16,0: dimensions are 1 or more"),
+        (["--matryoshka", "16,0"], "--matryoshka 16,0: dimensions must be at least 1"),
         (["--matryoshka", "16,64"], "--matryoshka 64: the model has 32 dimensions"),
-        (["--version", "0"], "--version 0: has to be 1 or more"),
-        (["--threads", "-1"], "--threads -1: has to be 1 or more"),
+        (["--version", "0"], "--version 0: must be at least 1"),
+        (["--threads", "-1"], "--threads -1: must be at least 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_a_flag_that_cannot_be_is_one_line(
+def test_an_invalid_flag_is_refused_in_one_line(
     tiny: Path, tmp_path: Path, flags: list[str], sentence: str
 ) -> None:
     line = export(tiny, "-o", tmp_path / "out", *flags).refusal(2)

@@ -15,7 +15,8 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
-from predictor.engine.bundle import read_bundle
+from predictor.bundle.manifest import read_bundle
+from predictor.bundle.source import ModelSource, read_source
 from predictor.engine.engine import OnnxEngine
 from predictor.engine.packing import PACKED_INPUTS, pack
 from predictor.engine.pooling import finish
@@ -23,8 +24,7 @@ from predictor.engine.tokenizer import Tokenizer
 from predictor.export.build import Built, build
 from predictor.export.convert import convert_cached
 from predictor.export.graph import FloatType
-from predictor.export.source import Source, read_source
-from predictor.fidelity import cosines
+from predictor.similarity import cosines
 from predictor.types import FloatRows
 from tests.reference.families.folders import assemble
 from tests.reference.families.texts import family_texts
@@ -77,7 +77,9 @@ class PackedMultiHeadAttention(OpRun):
             wide[places] = x
             return wide.reshape(batch, longest, HEADS, -1).transpose(0, 2, 1, 3)
 
-        q, k, v = padded(query), padded(key), padded(value)
+        q = padded(query)
+        k = padded(key)
+        v = padded(value)
         scores = q @ k.transpose(0, 1, 3, 2) / np.sqrt(q.shape[-1])
         if attention_bias is not None:
             assert attention_bias.shape[0] in (1, batch)
@@ -115,7 +117,8 @@ class RotaryEmbedding(OpRun):
         assert position_ids.max() < len(cosines)
         half = cosines.shape[1]
         heads = x.astype(np.float32).reshape(*x.shape[:2], -1, 2, half)
-        first, second = heads[..., 0, :], heads[..., 1, :]
+        first = heads[..., 0, :]
+        second = heads[..., 1, :]
         cos = cosines[position_ids][:, :, None].astype(np.float32)
         sin = sines[position_ids][:, :, None].astype(np.float32)
         turned = np.stack([first * cos - second * sin, second * cos + first * sin], axis=3)
@@ -138,7 +141,7 @@ class Packed:
     """A family's sources, some rows of token ids, and the padded float32 graph's vectors."""
 
     name: str
-    source: Source
+    source: ModelSource
     folder: Path
     rows: list[list[int]]
     expected: FloatRows
@@ -185,7 +188,7 @@ def test_the_inputs_are_those_that_are_packed(packed: Packed, dtype: FloatType) 
     assert "places" not in names, "the padded view is only for the other attention"
     for value in model.graph.input:
         kind, shape = PACKED_INPUTS[value.name]
-        dims = [one.dim_param for one in value.type.tensor_type.shape.dim]
+        dims = [dim.dim_param for dim in value.type.tensor_type.shape.dim]
         assert value.type.tensor_type.elem_type == helper.np_dtype_to_tensor_dtype(np.dtype(kind))
         assert dims == list(shape)
     (output,) = model.graph.output
@@ -202,7 +205,7 @@ def test_every_layer_has_one_packed_attention_with_its_inputs(packed: Packed) ->
         q, k, v, bias, offset, ends, *more = node.input
         assert {q, k, v} | set(more) <= made
         assert (bias, offset, ends) == ("", "token_offset", "cumulative_sequence_length")
-        assert {one.name: one.i for one in node.attribute} == {"num_heads": HEADS}
+        assert {attribute.name: attribute.i for attribute in node.attribute} == {"num_heads": HEADS}
         assert node.domain == "com.microsoft"
     biased = [len(node.input) == 7 for node in nodes]
     assert any(biased) == (packed.name in BIASED)

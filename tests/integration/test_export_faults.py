@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from predictor.extras import install
 from tests.integration.test_export import export, left_in
 from tests.reference.families.folders import assemble, sharded
 
@@ -21,7 +22,7 @@ WITHOUT_TORCH = (
     "sys.modules.update(dict.fromkeys(['torch', 'transformers', 'sentence_transformers']));"
     "from predictor.cli import main; main()",
 )
-INSTALL = "pip install 'predictor[torch]'"
+INSTALL = install("torch")
 WEIGHTS = "model.safetensors"
 
 
@@ -84,7 +85,12 @@ def pickled(folder: Path) -> None:
 def with_modules(*kinds: str) -> Callable[[Path], object]:
     def change(folder: Path) -> None:
         listed = [
-            {"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else "", "type": f"a.b.{kind}"}
+            {
+                "idx": i,
+                "name": str(i),
+                "path": f"{i}_{kind}" if i else "",
+                "type": f"sentence_transformers.models.{kind}",
+            }
             for i, kind in enumerate(kinds)
         ]
         (folder / "modules.json").write_text(json.dumps(listed))
@@ -136,7 +142,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "an unknown module": (
         with_modules("Transformer", "Pooling", "Router"),
-        "module 'Router' is not supported; known are ",
+        ".models.Router' is not supported; known are ",
     ),
     "an unknown activation": (
         config(hidden_act="mish"),
@@ -150,7 +156,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         all_of(config(vocab_size=300), weight(WORDS, lambda a: a[:300])),
         "tokenizer.json has 320 ids, the model's table has 300",
     ),
-    "no tokenizer": (without("tokenizer.json"), "has no tokenizer.json (slow tokenizers are not"),
+    "no tokenizer": (
+        without("tokenizer.json"),
+        "has no tokenizer.json, and no vocabulary that one could be made from",
+    ),
     "a truncated tokenizer": (cut("tokenizer.json"), "tokenizer.json: not a readable tokenizer"),
     "a config that is no JSON": (cut("config.json"), "config.json: not readable JSON"),
     "no model": (
@@ -161,7 +170,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_model_that_cannot_be_exported_is_one_line_with_the_mend(
+def test_a_model_that_cannot_be_exported_is_one_line_with_a_hint(
     tiny: Path, out: Path, damage: str
 ) -> None:
     break_it, sentence = DAMAGES[damage]

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from predictor.export.publish import ASIDE
+from predictor.bundle.publish import STAGING_PREFIX
 from tests.integration.test_export import COMMAND, TIMEOUT_S, Done, command, export, left_in
 from tests.reference.families.folders import assemble
+
+pytestmark = pytest.mark.slow
 
 ALL_VARIANTS = ("--variants", "int8,int8-weights,fp16")
 
@@ -79,9 +81,13 @@ def test_an_interrupted_export_removes_what_it_unpacked(tiny: Path, tmp_path: Pa
     (tmp_path / "temporary").mkdir()
     for number in (signal.SIGINT, signal.SIGTERM):
         done = stopped(
-            number, "int8: calibrating", packed, "-o", tmp_path / "out",
+            number,
+            "int8: calibrating",
+            packed,
+            "-o",
+            tmp_path / "out",
             TMPDIR=str(tmp_path / "temporary"),
-        )  # fmt: skip
+        )
         assert done.refusal(130) == "interrupted"
         assert left_in(tmp_path / "temporary") == left_in(tmp_path / "out") == []
 
@@ -89,6 +95,6 @@ def test_an_interrupted_export_removes_what_it_unpacked(tiny: Path, tmp_path: Pa
 def test_a_killed_export_leaves_nothing_that_looks_like_a_version(tiny: Path, out: Path) -> None:
     done = stopped(signal.SIGKILL, "int8: calibrating", tiny, "-o", out)
     assert done.code == -signal.SIGKILL
-    assert all(name.startswith(ASIDE) for name in left_in(out))
+    assert all(name.startswith(STAGING_PREFIX) for name in left_in(out))
     assert export(tiny, "-o", out).code == 0
     assert "1" in left_in(out)

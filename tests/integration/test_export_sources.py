@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from predictor.engine.bundle import read_bundle
+from predictor.bundle.manifest import read_bundle
 from tests.integration.test_export import export, exported_into, left_in
 from tests.reference.families.folders import assemble
 
@@ -109,7 +109,7 @@ def test_a_hub_name_without_the_hubs_library_says_what_to_install(tmp_path: Path
     line = export(NAME, "-o", tmp_path / "out", through=without).refusal(2)
     assert line == (
         f"{NAME}: no such directory, and fetching from a hub needs huggingface_hub: "
-        "pip install 'predictor[hub]'"
+        "pip install 'huggingface_hub>=0.30'"
     )
 
 
@@ -125,7 +125,7 @@ class Hub:
             for file in sorted(folder.rglob("*"))
             if file.is_file()
         }
-        self.asked: list[str] = []
+        self.paths: list[str] = []
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -143,7 +143,7 @@ class Hub:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         path = unquote(urlsplit(request.path).path)
-        self.asked.append(path)
+        self.paths.append(path)
         file = path.removeprefix(f"/{NAME}/resolve/{COMMIT}/")
         if path.removeprefix(f"/api/models/{NAME}") in ("", "/revision/main", "/revision/v1"):
             listed = [{"rfilename": name} for name in self.files]
@@ -214,7 +214,7 @@ def settings(hub: Hub, cache: Path, **more: str) -> dict[str, str]:
 def cache(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of the library that has the model, after an export of it into `out` beside."""
     cache = tmp_path_factory.mktemp("cache")
-    hub.asked.clear()
+    hub.paths.clear()
     done = export(NAME, "-o", cache / "out", environment=settings(hub, cache))
     assert done.code == 0, done.err
     return cache
@@ -229,8 +229,8 @@ def test_a_model_of_a_hub_is_pinned_to_its_commit(cache: Path, revision: str) ->
 
 @needs_hub
 def test_code_and_other_frameworks_weights_are_never_fetched(hub: Hub, cache: Path) -> None:
-    assert f"/{NAME}/resolve/{COMMIT}/model.safetensors" in hub.asked
-    assert [path for path in hub.asked if path.endswith(UNWANTED)] == []
+    assert f"/{NAME}/resolve/{COMMIT}/model.safetensors" in hub.paths
+    assert [path for path in hub.paths if path.endswith(UNWANTED)] == []
     assert not [file for file in cache.rglob("*") if file.name.endswith(UNWANTED)]
 
 
@@ -246,12 +246,12 @@ def test_a_revision_is_the_commit_it_stands_for(hub: Hub, cache: Path, tmp_path:
 def test_offline_a_filled_cache_is_enough(
     hub: Hub, cache: Path, tmp_path: Path, revision: str
 ) -> None:
-    before = len(hub.asked)
+    before = len(hub.paths)
     done = export(NAME, "-o", tmp_path, environment=settings(hub, cache, HF_HUB_OFFLINE="1"))
     assert done.code == 0, done.err
     bundle = read_bundle(tmp_path / "1")
     assert (bundle.source_revision, bundle.revision) == (COMMIT, revision)
-    assert len(hub.asked) == before
+    assert len(hub.paths) == before
 
 
 @needs_hub
@@ -265,7 +265,7 @@ def test_offline_a_filled_cache_is_enough(
     ],
     ids=["offline without a cache", "unknown model", "unknown revision", "no hub"],
 )
-def test_what_cannot_be_fetched_is_one_line(
+def test_a_model_that_cannot_be_fetched_is_one_line(
     hub: Hub, tmp_path: Path, name: str, environment: dict[str, str]
 ) -> None:
     done = export(name, "-o", tmp_path / "out", environment=settings(hub, tmp_path, **environment))

@@ -11,10 +11,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from predictor import repository
-from predictor.engine.bundle import read_bundle, read_canonical
+from predictor.bundle.canonical_vectors import read_canonical
+from predictor.bundle.manifest import read_bundle
 from predictor.engine.pooling import finish
-from predictor.fidelity import cosines
 from predictor.settings import ModelSettings
+from predictor.similarity import cosines
 from predictor.types import FloatRows
 from tests.integration.test_export import export, left_in
 from tests.reference.families.folders import assemble
@@ -74,9 +75,13 @@ def write_model(folder: Path, family: str) -> Path:
             torch.nn.init.normal_(parameter, std=0.3)
     encoder.save_pretrained(plain)
     tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_file=str(bert / "tokenizer.json"), model_max_length=64,
-        pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]",
-    )  # fmt: skip
+        tokenizer_file=str(bert / "tokenizer.json"),
+        model_max_length=64,
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        unk_token="[UNK]",
+    )
     tokenizer.save_pretrained(plain)
     word = models.Transformer(str(plain), max_seq_length=64)
     parts = [word, models.Pooling(SIZES["hidden_size"], pooling_mode=pooling)]
@@ -98,7 +103,7 @@ def original(folder: Path) -> FloatRows:
 def served(folder: Path) -> FloatRows:
     """What the server's engine gives, all texts in one batch."""
     settings = ModelSettings(model_dir=str(folder), threads=2, device="cpu")
-    loaded = repository.open_model(settings)
+    loaded = repository.load_model(settings)
     rows = loaded.tokenizer.encode(family_texts()).ids
     return finish(loaded.engine.run(rows), None, True)
 

@@ -14,7 +14,8 @@ import onnx
 import pytest
 
 from predictor import repository
-from predictor.engine.bundle import (
+from predictor.bundle.canonical_vectors import read_canonical, vectors_key
+from predictor.bundle.manifest import (
     CANONICAL,
     FP32,
     MANIFEST,
@@ -23,10 +24,9 @@ from predictor.engine.bundle import (
     Bundle,
     VariantName,
     read_bundle,
-    read_canonical,
     sha256,
-    vectors_key,
 )
+from predictor.bundle.source import read_source
 from predictor.engine.engine import OnnxEngine
 from predictor.engine.pooling import finish
 from predictor.engine.tokenizer import Tokenizer
@@ -34,19 +34,24 @@ from predictor.errors import BadModel, BadSetting
 from predictor.export import proof
 from predictor.export.acquire import Acquired
 from predictor.export.graph import MICROSOFT
-from predictor.export.job import Wishes
+from predictor.export.job import ExportOptions
 from predictor.export.job import export as export_here
-from predictor.export.source import read_source
 from predictor.export.variants import CPU_TWIN, check_variants
-from predictor.fidelity import cosines
 from predictor.progress import Progress
-from predictor.settings import ModelSettings
+from predictor.settings import ModelSettings, VariantChoice
+from predictor.similarity import cosines
 from predictor.types import FloatRows
 from tests.integration.test_export import export, left_in
 from tests.reference.families.folders import assemble
 from tests.reference.families.texts import family_texts
 
-FAMILIES = ("bert", "mpnet", "modernbert", "nomic", "gte-published")
+FAMILIES = (
+    "bert",
+    *(
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("mpnet", "modernbert", "nomic", "gte-published")
+    ),
+)
 # Small models of random weights are rounded worse than trained ones; what these may not reach is
 # shown with numbers in tests/unit/export/test_proof.py.
 FAR = {"min_cosine": 0.85, "mean_cosine": 0.99}
@@ -64,8 +69,8 @@ class Model:
 
 def made(name: str, folder: Path, *variants: VariantName) -> Model:
     source = assemble(name, folder / "source")
-    wishes = Wishes(variants=(FP32, *variants), with_torch=False, threads=2)
-    done = export_here(Acquired(source, name), folder / "model", wishes, Progress(quiet=True))
+    options = ExportOptions(variants=(FP32, *variants), with_torch=False, threads=2)
+    done = export_here(Acquired(source, name), folder / "model", options, Progress(quiet=True))
     bundle = read_bundle(done.version)
     tokenizer = Tokenizer(done.version / TOKENIZER, bundle.max_length, lower_case=bundle.lower_case)
     return Model(done.version, bundle, tokenizer.encode(family_texts()).ids)
@@ -87,7 +92,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 @pytest.fixture
-def own(bert: Model, tmp_path: Path) -> Path:
+def version_copy(bert: Model, tmp_path: Path) -> Path:
     """The same, to be changed."""
     return shutil.copytree(bert.version, tmp_path / "1")
 
@@ -119,9 +124,8 @@ def test_fp16_is_within_its_limits_and_says_that_no_gpu_was_there(model: Model) 
 @pytest.mark.parametrize("name", ["int8", "int8-weights"])
 def test_8_bits_are_as_near_as_the_proof_says(model: Model, name: VariantName) -> None:
     """On other texts than the proof's, and against float32 run here."""
-    exact, near = (
-        finish(model.engine(one).run(model.rows), None, True) for one in (FP32, name)
-    )  # fmt: skip
+    exact = finish(model.engine(FP32).run(model.rows), None, True)
+    near = finish(model.engine(name).run(model.rows), None, True)
     cosine = cosines(near, exact)
     proven = model.bundle.variants[name].proof
     assert cosine.mean() >= proven.mean_cosine - 0.005
@@ -140,11 +144,11 @@ def in_batches(engine: OnnxEngine, rows: list[list[int]], size: int, *, wide: bo
 
 def test_int8_gives_the_same_bits_alone_and_in_any_batch(model: Model) -> None:
     engine = model.engine("int8")
-    alone = np.concatenate([engine.run([row]) for row in model.rows])
+    unbatched = np.concatenate([engine.run([row]) for row in model.rows])
     for size in (2, 7, 16, len(model.rows)):
         for wide in (False, True):
             together = in_batches(engine, model.rows, size, wide=wide)
-            np.testing.assert_array_equal(together, alone)
+            np.testing.assert_array_equal(together, unbatched)
 
 
 def test_int8_is_one_integer_product_a_layer_and_nothing_is_scaled_by_the_batch(
@@ -203,13 +207,13 @@ def test_a_family_without_a_builder_has_no_variants(tmp_path: Path, name: Varian
 # Served
 
 
-def served(folder: Path, variant: str = "auto") -> repository.LoadedModel:
+def served(folder: Path, variant: VariantChoice = "auto") -> repository.LoadedModel:
     settings = ModelSettings(model_dir=str(folder), threads=2, device="cpu", variant=variant)
-    return repository.open_model(settings)
+    return repository.load_model(settings)
 
 
 @pytest.mark.parametrize(
-    ("asked", "device", "expected"),
+    ("choice", "device", "expected"),
     [
         ("auto", "cpu", ["int8", "fp32"]),
         ("auto", "cuda", ["fp16", "fp32"]),
@@ -219,9 +223,9 @@ def served(folder: Path, variant: str = "auto") -> repository.LoadedModel:
     ],
 )
 def test_which_variants_are_tried(
-    bert: Model, asked: str, device: Literal["cpu", "cuda"], expected: list[str]
+    bert: Model, choice: VariantChoice, device: Literal["cpu", "cuda"], expected: list[str]
 ) -> None:
-    assert repository.candidate_variants(bert.bundle, asked, device) == expected
+    assert repository.candidate_variants(bert.bundle, choice, device) == expected
 
 
 def test_auto_serves_int8_with_its_canonical_vectors(bert: Model) -> None:
@@ -233,7 +237,7 @@ def test_auto_serves_int8_with_its_canonical_vectors(bert: Model) -> None:
 
 
 @pytest.mark.parametrize("name", ["fp32", "int8-weights"])
-def test_a_variant_that_is_asked_for_is_served(bert: Model, name: str) -> None:
+def test_a_variant_that_is_asked_for_is_served(bert: Model, name: VariantChoice) -> None:
     assert served(bert.version, name).variant == name
 
 
@@ -249,20 +253,20 @@ def tamper(folder: Path, name: VariantName) -> None:
 
 
 def test_auto_falls_back_to_float32_with_a_warning(
-    own: Path, caplog: pytest.LogCaptureFixture
+    version_copy: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tamper(own, "int8")
+    tamper(version_copy, "int8")
     with caplog.at_level(logging.WARNING):
-        assert served(own).variant == "fp32"
+        assert served(version_copy).variant == "fp32"
     (warning,) = [record.getMessage() for record in caplog.records]
     assert warning.startswith("not serving int8, trying fp32: ")
     assert "canonical vectors of int8 are not reproduced: smallest cosine" in warning
 
 
-def test_a_variant_that_is_asked_for_is_not_replaced_by_another(own: Path) -> None:
-    tamper(own, "int8")
+def test_a_variant_that_is_asked_for_is_not_replaced_by_another(version_copy: Path) -> None:
+    tamper(version_copy, "int8")
     with pytest.raises(BadModel, match="canonical vectors of int8 are not reproduced"):
-        served(own, "int8")
+        served(version_copy, "int8")
 
 
 def test_fp16_on_a_cpu_is_one_line(bert: Model) -> None:

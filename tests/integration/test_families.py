@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from predictor.engine.bundle import TOKENIZER, read_bundle
+from predictor.bundle.manifest import TOKENIZER, read_bundle
+from predictor.bundle.source import read_source
 from predictor.engine.engine import OnnxEngine
 from predictor.engine.pooling import finish
 from predictor.engine.tokenizer import Tokenizer
-from predictor.export.convert import can_convert, convert_cached
-from predictor.export.source import read_source
-from predictor.fidelity import cosines
+from predictor.export.convert import convert_cached
+from predictor.export.convertible import can_convert
+from predictor.similarity import cosines
 from predictor.types import FloatRows
 from tests.reference.families import make_families
 from tests.reference.families.folders import FORMS, MODELS, REFERENCE, assemble, names
@@ -88,7 +89,8 @@ def distances(vectors: FloatRows, expected: FloatRows) -> npt.NDArray[Any]:
 
 def assert_right(vectors: FloatRows, expected: FloatRows) -> None:
     assert vectors.shape == expected.shape
-    cosine, distance = cosines(vectors, expected), distances(vectors, expected)
+    cosine = cosines(vectors, expected)
+    distance = distances(vectors, expected)
     wrong = np.flatnonzero(~((cosine >= COSINE) & (distance <= DIFFERENCE)))
     assert not wrong.size, "\n".join(
         f"{family_texts()[row][:40]!r}: cosine {cosine[row]:.7f}, difference {distance[row]:.1e}"

@@ -19,9 +19,10 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from predictor import repository
+from predictor.bundle.canonical import CANONICAL_TEXTS
 from predictor.errors import BadModel
-from predictor.export.canonical import CANONICAL_TEXTS
 from predictor.settings import ModelSettings
+from tests.deadlines import DEADLINE_S
 from tests.serving import Server
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -117,6 +118,12 @@ def write_model(folder: Path, *, config: dict[str, Any] | None = None, **graph: 
 def write_pooling(folder: Path, mode: str) -> None:
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({f"pooling_mode_{mode}": True}))
+    kinds = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+    modules = [
+        {"type": f"sentence_transformers.models.{kind}", "path": place}
+        for kind, place in kinds.items()
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
 
 
 def ids_of(text: str) -> list[int]:
@@ -138,11 +145,17 @@ def expected(texts: list[str], pooling: str) -> Floats:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
+def unit(vectors: Floats) -> Floats:
+    """The vectors scaled to length 1: without modules.json the model does not do so."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / lengths, dtype=np.float32)
+
+
 @contextmanager
 def served(folder: Path, *flags: str) -> Iterator[tuple[Server, httpx.Client]]:
-    server = Server(f"--model-dir={folder}", "--model_name=plain", "--drain-delay=0", *flags)
+    server = Server(f"--model-dir={folder}", "--model_name=plain", "--drain-delay-s=0", *flags)
     try:
-        with httpx.Client(base_url=server.url, timeout=30.0) as client:
+        with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
             yield server, client
     finally:
         assert server.stop() == 0
@@ -170,8 +183,8 @@ def test_served_padded_and_pooled_here(
         alone = np.concatenate([embed(client, [text]) for text in TEXTS])
         info = client.get("/info").json()
         warning = server.wait_for_log("padded inputs")
-    np.testing.assert_allclose(together, expected(TEXTS, pooling), atol=1e-5)
-    np.testing.assert_allclose(alone, expected(TEXTS, pooling), atol=1e-5)
+    np.testing.assert_allclose(unit(together), expected(TEXTS, pooling), atol=1e-5)
+    np.testing.assert_allclose(unit(alone), expected(TEXTS, pooling), atol=1e-5)
     assert info["model_type"] == {"embedding": {"pooling": pooling}}
     assert info["max_input_length"] == MAX_LENGTH
     assert warning["level"] == "warning"
@@ -181,7 +194,7 @@ def test_served_padded_and_pooled_here(
 
 
 def load(folder: Path, **settings: Any) -> repository.LoadedModel:
-    return repository.open_model(ModelSettings(model_dir=str(folder), threads=1, **settings))
+    return repository.load_model(ModelSettings(model_dir=str(folder), threads=1, **settings))
 
 
 def run(model: repository.LoadedModel, texts: list[str]) -> Floats:
@@ -252,7 +265,7 @@ ODD_MODELS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", ODD_MODELS)
-def test_what_cannot_be_served_is_one_sentence(tmp_path: Path, kind: str) -> None:
+def test_an_onnx_file_that_cannot_be_served_is_one_sentence(tmp_path: Path, kind: str) -> None:
     odd, sentence = ODD_MODELS[kind]
     folder = write_model(tmp_path / "model", **odd)
     with pytest.raises(BadModel) as raised:
@@ -266,6 +279,20 @@ def test_what_cannot_be_served_is_one_sentence(tmp_path: Path, kind: str) -> Non
 def test_a_file_that_is_no_graph(tmp_path: Path, content: bytes) -> None:
     folder = write_model(tmp_path / "model")
     (folder / "onnx" / "model.onnx").write_bytes(content)
-    with pytest.raises(BadModel, match=r"model\.onnx: ONNX Runtime cannot load it: ") as raised:
+    sentence = r"model\.onnx: (ONNX Runtime cannot load it|not a readable ONNX file): "
+    with pytest.raises(BadModel, match=sentence) as raised:
         load(folder)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("location", ["/etc/passwd", "../config.json", "*/_ORT_MEM_ADDR_/*"])
+def test_weights_outside_of_the_graphs_folder_are_refused(tmp_path: Path, location: str) -> None:
+    folder = write_model(tmp_path / "model")
+    graph = onnx.load(folder / "onnx" / "model.onnx")
+    table = graph.graph.initializer[0]
+    table.ClearField("raw_data")
+    table.data_location = TensorProto.EXTERNAL
+    table.external_data.add(key="location", value=location)
+    (folder / "onnx" / "model.onnx").write_bytes(graph.SerializeToString())
+    with pytest.raises(BadModel, match="names a file outside of its folder"):
+        repository.load_model(ModelSettings(model_dir=str(folder)))

@@ -28,15 +28,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from predictor.engine.bundle import CANONICAL, MANIFEST, sha256
+from predictor.bundle.manifest import CANONICAL, MANIFEST, sha256
+from predictor.bundle.source import read_source
 from predictor.export.convert import convert_cached
-from predictor.export.source import read_source
-from predictor.server.kserve_sdk import messages, services
+from predictor.kserve_sdk import messages, services
 from tests.contract.helpers import counted
+from tests.deadlines import DEADLINE_S
 from tests.integration.faults.troubled import LONG_TEXT, wait_until
 from tests.reference.families.folders import MODELS, REFERENCE, assemble
 from tests.reference.families.texts import family_texts
-from tests.serving import Server
+from tests.serving import FREE_PORTS, Server
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 ADMIN = {"authorization": f"Bearer {TOKEN}"}
@@ -55,9 +56,10 @@ _names = (f"m{number}" for number in itertools.count())
 
 @cache
 def vector_of(kind: str) -> npt.NDArray[np.float32]:
+    """The reference vector, of length 1 as servers send it."""
     with np.load(MODELS / kind / REFERENCE) as kept:
         vector: npt.NDArray[np.float32] = kept["vectors"][5]
-        return vector
+        return vector / np.float32(np.linalg.norm(vector))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +87,7 @@ class Site:
 
     def __init__(self, server: Server, root: Path, bundles: dict[str, Path]) -> None:
         self.server, self.root, self.bundles = server, root, bundles
-        self.http = httpx.Client(base_url=server.url, timeout=30.0)
+        self.http = httpx.Client(base_url=server.url, timeout=DEADLINE_S)
 
     # The disk
 
@@ -93,12 +95,12 @@ class Site:
         self, place: str, kind: str, change: Callable[[Path], object] = lambda folder: None
     ) -> Path:
         """Put a version in its place at once, as one rename does."""
-        aside = self.root / ".aside"
-        shutil.copytree(self.bundles[kind], aside)
-        change(aside)
+        hidden = self.root / ".aside"
+        shutil.copytree(self.bundles[kind], hidden)
+        change(hidden)
         folder = self.root / place
         folder.parent.mkdir(parents=True, exist_ok=True)
-        return aside.rename(folder)
+        return hidden.rename(folder)
 
     def new(self, *kinds: str) -> str:
         """A model of versions 1, 2, ... whose newest answers already; its name."""
@@ -149,10 +151,10 @@ class Site:
         """Wait until the index says so; the reason is a regular expression."""
 
         def is_so() -> bool:
-            seen = self.row(model, version)
-            if seen is None or row is None:
-                return seen is row
-            return seen[0] == row[0] and bool(re.search(row[1], seen[1]))
+            current = self.row(model, version)
+            if current is None or row is None:
+                return current is row
+            return current[0] == row[0] and bool(re.search(row[1], current[1]))
 
         try:
             wait_until(is_so)
@@ -172,15 +174,15 @@ class Site:
 
     def looks(self, times: int = 3) -> None:
         """Wait for so many looks at the repository from now on."""
-        seen = self.count("predictor_repository_polls_total")
-        wait_until(lambda: self.count("predictor_repository_polls_total") >= seen + times)
+        polls = self.count("predictor_repository_polls_total")
+        wait_until(lambda: self.count("predictor_repository_polls_total") >= polls + times)
 
 
 class Bystander:
     """Asks for a model that nobody touches, and keeps what was wrong about the answers."""
 
     def __init__(self, site: Site, model: str, kind: str) -> None:
-        self.asked, self.wrong = 0, list[str]()
+        self.requests, self.wrong = 0, list[str]()
         self._site, self._names = site, (model, kind)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._ask, daemon=True)
@@ -194,7 +196,7 @@ class Bystander:
                 site.answers(model, 1, kind)
             except (AssertionError, httpx.HTTPError) as error:
                 self.wrong.append(repr(error))
-            self.asked += 1
+            self.requests += 1
         site.http.close()
 
     def end(self) -> None:
@@ -204,7 +206,7 @@ class Bystander:
 
 @contextmanager
 def serving(root: Path, bundles: dict[str, Path], *flags: str) -> Iterator[Site]:
-    server = Server(f"--model-dir={root}", "--cache-mb=0", "--drain-delay=0", *flags)
+    server = Server(f"--model-dir={root}", "--cache-mb=0", "--drain-delay-s=0", *flags)
     site = Site(server, root, bundles)
     try:
         yield site
@@ -224,7 +226,7 @@ def polled(
     shutil.copytree(bundles[MEAN], work / "root" / "steady" / "1")
     flags = (
         f"--cache-dir={work / 'cache'}",
-        f"--poll-interval={POLL_S}",
+        f"--poll-interval-s={POLL_S}",
         f"--admin-token-file={token_file}",
         "--version-policy=latest:1; both=all; three=specific:3",
     )
@@ -232,7 +234,7 @@ def polled(
         bystander = Bystander(site, "steady", MEAN)
         yield site
         bystander.end()
-        assert bystander.asked > 20
+        assert bystander.requests > 20
         assert bystander.wrong == []
 
 
@@ -262,13 +264,13 @@ def test_a_new_version_takes_over(site: Site) -> None:
 
 def test_requests_meanwhile_are_answered_by_the_old_or_the_new(site: Site) -> None:
     name = site.new(MEAN)
-    seen: list[tuple[int, str]] = []
+    answers: list[tuple[int, str]] = []
     stop = threading.Event()
 
     def ask() -> None:
         while not stop.is_set():
             response = site.ask(name)
-            seen.append((response.status_code, response.headers.get("x-model-version", "")))
+            answers.append((response.status_code, response.headers.get("x-model-version", "")))
 
     with ThreadPoolExecutor(2) as pool:
         clients = [pool.submit(ask) for _ in range(2)]
@@ -280,8 +282,8 @@ def test_requests_meanwhile_are_answered_by_the_old_or_the_new(site: Site) -> No
         stop.set()
         for client in clients:
             client.result()
-    assert {status for status, _ in seen} == {200}
-    assert {version for _, version in seen} <= {"1", "2"}
+    assert {status for status, _ in answers} == {200}
+    assert {version for _, version in answers} <= {"1", "2"}
 
 
 def test_a_new_model_and_policies_of_its_own(site: Site) -> None:
@@ -294,12 +296,12 @@ def test_a_new_model_and_policies_of_its_own(site: Site) -> None:
     site.answers("both", 2, CLS)
     assert site.ask("both", "1").headers["x-model-version"] == "1"
     site.answers("three", 3, MEAN)
-    site.until("three", 4, ("UNAVAILABLE", "not chosen by --version-policy specific:3"))
+    site.until("three", 4, ("UNAVAILABLE", "not selected by --version-policy specific:3"))
     listed = [model["id"] for model in site.http.get("/v1/models").json()["data"]]
     assert {"both", "both:1", "both:2", "three"} <= set(listed)
     for name in listed:
-        one = site.http.get(f"/v1/models/{name}")
-        assert (one.status_code, one.json().get("id")) == (200, name)
+        answer = site.http.get(f"/v1/models/{name}")
+        assert (answer.status_code, answer.json().get("id")) == (200, name)
 
 
 # The way back, and wishes
@@ -310,14 +312,12 @@ def test_rolling_back_and_forth(site: Site) -> None:
     assert site.load(name, 1).json() == {"name": name, "load": True}
     site.answers(name, 1, MEAN)
     site.publish(f"{name}/3", MAX)
-    site.until(name, 3, ("UNAVAILABLE", "version 1 was asked for"))
+    site.until(name, 3, ("UNAVAILABLE", "version 1 was requested as the default"))
     site.looks()
     site.answers(name, 1, MEAN)
     assert site.load(name).status_code == 200
     site.answers(name, 3, MAX)
-    started = time.perf_counter()
     assert site.load(f"{name}:1").status_code == 200
-    assert time.perf_counter() - started < 5.0
     site.answers(name, 1, MEAN)
 
 
@@ -328,27 +328,40 @@ def test_loading_and_unloading_by_grpc(site: Site) -> None:
         stub = services.GRPCInferenceServiceStub(channel)
         load = messages.RepositoryModelLoadRequest(model_name=f"{name}:1")
         with pytest.raises(grpc.RpcError) as raised:
-            stub.RepositoryModelLoad(load, timeout=30.0)
+            stub.RepositoryModelLoad(load, timeout=DEADLINE_S)
         assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
-        assert stub.RepositoryModelLoad(load, metadata=metadata, timeout=30.0).isLoaded
+        assert stub.RepositoryModelLoad(load, metadata=metadata, timeout=DEADLINE_S).isLoaded
         site.answers(name, 1, MEAN)
         unload = messages.RepositoryModelUnloadRequest(model_name=name)
-        assert stub.RepositoryModelUnload(unload, metadata=metadata, timeout=30.0).isUnloaded
+        assert stub.RepositoryModelUnload(unload, metadata=metadata, timeout=DEADLINE_S).isUnloaded
     assert site.ask(name).status_code == 503
 
 
 @pytest.mark.parametrize(
     ("model", "version"),
     [
-        *(("nobody", None), ("nobody", 1), ("steady", 9), ("..%2fsteady", None)),
-        *(("steady%2f1", None), ("..%2f..%2fetc%2fpasswd", None), ("%2e%2e", None)),
+        ("unknown", None),
+        ("unknown", 1),
+        ("steady", 9),
+        ("..%2fsteady", None),
+        ("steady%2f1", None),
+        ("..%2f..%2fetc%2fpasswd", None),
     ],
 )
-def test_what_is_not_there_cannot_be_loaded(site: Site, model: str, version: int | None) -> None:
+def test_an_unknown_model_or_version_cannot_be_loaded(
+    site: Site, model: str, version: int | None
+) -> None:
     for change in (site.load, site.unload):
         response = change(model, version)
         assert response.status_code == 404, response.text
         assert "is not in the repository" in response.json()["error"]
+
+
+def test_a_needlessly_encoded_name_is_refused_before_the_repository_is_asked(site: Site) -> None:
+    for change in (site.load, site.unload):
+        response = change("%2e%2e", None)
+        assert response.status_code == 404, response.text
+        assert "send it as it is" in response.json()["error"]
 
 
 @pytest.mark.parametrize("version", ["abc", "01", "0", "1.5", "-1", "../1", "1" * 99])
@@ -389,6 +402,7 @@ def test_unload_of_one_version(site: Site) -> None:
     assert site.ask(name, "2").status_code == 404
 
 
+@pytest.mark.slow
 def test_unload_while_requests_run(site: Site, bundle_dir: Path) -> None:
     """What was accepted before is answered; what comes after is told that nobody is there."""
     name = next(_names)
@@ -516,9 +530,9 @@ def test_a_bad_version_is_not_served(site: Site, broken: dict[str, str], damage:
     assert site.count("predictor_model_failed", model=name, version="2") == 1
     assert site.count("predictor_model_loads_total", model=name, outcome=code) == 1
     site.server.wait_for_log(f"{name} version 2 is not served: ")
-    asked = site.load(name, 2)
-    assert asked.status_code == 409
-    assert asked.json()["error"] == reason
+    refusal = site.load(name, 2)
+    assert refusal.status_code == 409
+    assert refusal.json()["error"] == reason
     assert site.load(name).status_code == 409
     site.answers(name, 1, MEAN)
 
@@ -546,7 +560,7 @@ def test_an_empty_folder_harms_no_version(site: Site) -> None:
 def test_other_dimensions_wait_to_be_asked_for(site: Site) -> None:
     name = site.new(MEAN)
     site.publish(f"{name}/2", NARROW)
-    held = "version 2 gives 24 dimensions, the vectors so far have 32"
+    held = "version 2 gives 24 dimensions, the vectors served so far have 32"
     site.until(name, 2, ("UNAVAILABLE", held))
     site.looks()
     site.answers(name, 1, MEAN)
@@ -619,14 +633,15 @@ def test_paths_in_names(site: Site, name: str) -> None:
     assert site.http.post("/v1/embeddings", json=body).status_code == 404
     with grpc.insecure_channel(site.server.grpc) as channel:
         stub = services.GRPCInferenceServiceStub(channel)
+        ready = stub.ModelReady(messages.ModelReadyRequest(name=name), timeout=DEADLINE_S)
+        assert not ready.ready
         calls: list[tuple[Any, Any]] = [
-            (stub.ModelReady, messages.ModelReadyRequest(name=name)),
             (stub.ModelMetadata, messages.ModelMetadataRequest(name="steady", version=name)),
             (stub.ModelInfer, messages.ModelInferRequest(model_name=name)),
         ]
         for call, request in calls:
             with pytest.raises(grpc.RpcError) as raised:
-                call(request, timeout=10.0)
+                call(request, timeout=DEADLINE_S)
             assert raised.value.code() is grpc.StatusCode.NOT_FOUND
 
 
@@ -636,7 +651,7 @@ def test_paths_in_names(site: Site, name: str) -> None:
 def test_a_deleted_version_is_served_on(site: Site) -> None:
     name = site.new(MEAN)
     shutil.rmtree(site.root / name)
-    site.until(name, 1, ("READY", "its files are gone; it is served until another"))
+    site.until(name, 1, ("READY", "its files were removed; it is served until another"))
     site.answers(name, 1, MEAN)
     site.publish(f"{name}/2", CLS)
     site.until(name, 2, READY)
@@ -654,7 +669,9 @@ def test_a_deleted_version_makes_room_for_the_one_before(site: Site) -> None:
 def test_a_version_whose_files_change_is_served_as_it_was(site: Site) -> None:
     name = site.new(MEAN)
     flip("model.onnx.data")(site.root / name / "1")
-    site.until(name, 1, ("READY", "its files were changed; what was loaded is still served"))
+    site.until(
+        name, 1, ("READY", "its files were changed; the version that was loaded is still served")
+    )
     site.answers(name, 1, MEAN)
 
 
@@ -750,7 +767,7 @@ def test_from_nothing_and_away_and_back(
     root.mkdir()
     flags = (
         f"--cache-dir={tmp_path / 'cache'}",
-        f"--poll-interval={POLL_S}",
+        f"--poll-interval-s={POLL_S}",
         f"--admin-token-file={token_file}",
     )
     with serving(root, bundles, *flags) as site, ExitStack() as last:
@@ -787,7 +804,7 @@ def test_from_nothing_and_away_and_back(
         site.answers("open", 2, CLS)
         assert site.load("open", 7).status_code == 404
         root.mkdir()
-        site.until("open", 2, ("READY", "its files are gone"))
+        site.until("open", 2, ("READY", "its files were removed"))
         site.answers("open", 2, CLS)
         root.rmdir()
         away.rename(root)
@@ -795,17 +812,17 @@ def test_from_nothing_and_away_and_back(
         site.publish("open/3", MAX)
         site.until("open", 3, READY)
         site.answers("open", 3, MAX)
-        blind = [line for line in site.server.lines if "cannot look at the repository" in line]
+        blind = [line for line in site.server.lines if "cannot scan the repository" in line]
         assert len(blind) <= 4, "a line for each thing that happened, not for each look"
 
 
 def refused(*flags: str) -> tuple[int, str]:
     """Exit code and the one line of a server that does not start."""
     ended = subprocess.run(
-        [sys.executable, "-m", "predictor", "serve", "--host=127.0.0.1", "--http_port=0", *flags],
+        [sys.executable, "-m", "predictor", "serve", "--host=127.0.0.1", *FREE_PORTS, *flags],
         capture_output=True,
         text=True,
-        timeout=30.0,
+        timeout=DEADLINE_S,
         check=False,
     )
     assert "Traceback" not in ended.stderr, ended.stderr
@@ -885,21 +902,35 @@ def test_a_load_finds_a_new_version_at_once(still: Site) -> None:
     still.answers("other", 1, CLS)
 
 
-def test_a_version_that_does_not_fit(still: Site) -> None:
-    """A sparse file of 8 GiB: what a version needs is told by its files."""
+def test_a_version_that_does_not_fit(still: Site, sources: dict[str, Path]) -> None:
+    """A tensor of 8 GiB that takes no room on the disk: weights that will be loaded are counted."""
     site = still
     name = next(_names)
     site.publish(f"{name}/1", MEAN)
     assert site.load(name).status_code == 200
 
     def large(folder: Path) -> None:
-        (folder / "large.bin").touch()
-        os.truncate(folder / "large.bin", 8 << 30)
+        path = folder / "model.safetensors"
+        content = path.read_bytes()
+        end = 8 + int.from_bytes(content[:8], "little")
+        tensors, data = json.loads(content[8:end]), content[end:]
+        size = len(data) + (8 << 30)
+        tensors["large"] = {
+            "dtype": "F32",
+            "shape": [2 << 30],
+            "data_offsets": [len(data), size],
+        }
+        head = json.dumps(tensors).encode()
+        path.write_bytes(len(head).to_bytes(8, "little") + head + data)
+        os.truncate(path, 8 + len(head) + size)
 
-    site.publish(f"{name}/2", CLS, large)
+    hidden = shutil.copytree(sources[CLS], site.root / ".aside")
+    large(hidden)
+    hidden.rename(site.root / name / "2")
     response = site.load(name, 2)
     assert response.status_code == 409
-    sentence = r"needs about 12320 MiB beside the \d+ MiB in use; the limit is 4096 MiB"
+    # The weights once for each session; a session for each of at most two threads.
+    sentence = r"needs about (82|164)\d\d MiB beside the \d+ MiB in use; the limit is 4096 MiB"
     assert re.search(sentence, response.json()["error"])
     site.until(name, 2, ("UNAVAILABLE", sentence))
     assert site.count("predictor_model_failed", model=name, version="2") == 1
@@ -918,9 +949,11 @@ def test_memory_is_given_back(still: Site, bundle_dir: Path) -> None:
         loaded = _resident_mib(site)
         assert site.unload("minilm").status_code == 200
         wait_until(lambda times=times: _unloads(site, "minilm") == times)  # type: ignore[misc]
+        # A check of the canonical texts may hold the version for a moment longer.
+        wait_until(lambda loaded=loaded: loaded - _resident_mib(site) > 60)  # type: ignore[misc]
+        # Beside it, freed pages are given back every ten seconds.
+        wait_until(lambda: not resident or _resident_mib(site) - resident[0] < 20)
         resident.append(_resident_mib(site))
-        assert loaded - resident[-1] > 60
-    assert resident[-1] - resident[0] < 20
 
 
 def _unloads(site: Site, model: str) -> int:
@@ -938,11 +971,13 @@ def test_stopping_while_a_version_is_loaded(
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(bundles[MEAN], root / "m" / "1")
-    flags = (f"--admin-token-file={token_file}", f"--poll-interval={POLL_S}", "--grace-period=1")
+    flags = (
+        f"--admin-token-file={token_file}",
+        f"--poll-interval-s={POLL_S}",
+        "--grace-period-s=1",
+    )
     with serving(root, bundles, f"--cache-dir={tmp_path / 'cache'}", *flags) as site:
         shutil.copytree(bundle_dir, root / "other" / "1")
         site.until("other", 1, ("LOADING", ""))
-        started = time.monotonic()
         site.server.terminate()
         assert site.server.stop() == 0
-        assert time.monotonic() - started < 10.0

@@ -66,14 +66,14 @@ def _picked() -> Iterator[str]:
     yield SPECIAL_TOKENS
 
 
-def _of_length(wanted: int, start: str, count: Callable[[str], int]) -> str:
+def _of_length(length: int, start: str, count: Callable[[str], int]) -> str:
     """A text of exactly `wanted` tokens; words that would overshoot are left out."""
     text = start
     for word in cycle(" ".join(by_category()["sentences"]).split()):
         longer = f"{text} {word}".lstrip()
-        if count(longer) <= wanted:
+        if count(longer) <= length:
             text = longer
-        if count(text) == wanted:
+        if count(text) == length:
             return text
     raise AssertionError("a cycle has no end")
 
@@ -87,9 +87,9 @@ def texts_of(model: Model, tokenizer: Tokenizer) -> list[str]:
     texts = [
         model.prompts[number % len(model.prompts)] + text for number, text in enumerate(_picked())
     ]
-    for wanted in (-1, 0, 1, 2 * model.max_tokens):
-        start = model.prompts[wanted % len(model.prompts)].strip()
-        texts.append(_of_length(model.max_tokens + wanted, start, count))
+    for difference in (-1, 0, 1, 2 * model.max_tokens):
+        start = model.prompts[difference % len(model.prompts)].strip()
+        texts.append(_of_length(model.max_tokens + difference, start, count))
     return texts
 
 
@@ -125,7 +125,8 @@ def _check_ids(loaded: Any, text: str, full: list[int], max_tokens: int) -> int:
 
 def compute(model: Model) -> dict[str, npt.NDArray[Any]]:
     """The content of one model's file."""
-    loaded, tokenizer = _load(model), _tokenizer(model)
+    loaded = _load(model)
+    tokenizer = _tokenizer(model)
     texts = texts_of(model, tokenizer)
     full = [tokenizer.encode(text).ids for text in texts]
     counts = [

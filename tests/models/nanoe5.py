@@ -195,7 +195,8 @@ def _dequantise(blocks: npt.NDArray[Any]) -> Floats:
 
 def weights_of(content: Content) -> dict[str, Floats]:
     """Tensors by the names that BERT's checkpoints have, matrices as `[outward, inward]`."""
-    shape, tensors = content.shape, content.tensors
+    shape = content.shape
+    tensors = content.tensors
     weights = {f"embeddings.{new}": tensors[old] for old, new in EMBEDDINGS.items()}
     for layer in range(shape.layers):
         for old, new in LAYER.items():

@@ -27,6 +27,7 @@ from predictor import repository
 from predictor.engine.packing import pack, pad
 from predictor.errors import BadModel, InputTooLong
 from predictor.settings import ModelSettings
+from tests.deadlines import DEADLINE_S
 from tests.reference.texts import texts as all_texts
 from tests.serving import Server
 
@@ -54,7 +55,7 @@ Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelCase:
     """A model, and what is known about it. seconds: how long its export may take."""
 
     name: str
@@ -65,10 +66,10 @@ class Subject:
 
 
 SUBJECTS = (
-    Subject(MINILM, "bert", 256, 384, seconds=15),
-    Subject(SRE, "bert", 256, 384, seconds=15),
-    Subject(E5, "bert", 512, 384, seconds=60),
-    Subject(MPNET, "mpnet", 384, 768, seconds=60),
+    ModelCase(MINILM, "bert", 256, 384, seconds=15),
+    ModelCase(SRE, "bert", 256, 384, seconds=15),
+    ModelCase(E5, "bert", 512, 384, seconds=60),
+    ModelCase(MPNET, "mpnet", 384, 768, seconds=60),
 )
 
 
@@ -98,7 +99,7 @@ class Export:
 class Exported:
     """A model's bundle, served in this process."""
 
-    subject: Subject
+    subject: ModelCase
     source: Path
     reference: Reference
     export: Export
@@ -172,7 +173,7 @@ def run_export(source: Path, reference: Path, folder: Path, *flags: str) -> Expo
 
 def load(folder: Path) -> repository.LoadedModel:
     """As `predictor serve` does it."""
-    return repository.open_model(ModelSettings(model_dir=str(folder), threads=2, variant="fp32"))
+    return repository.load_model(ModelSettings(model_dir=str(folder), threads=2, variant="fp32"))
 
 
 def unit(vectors: Floats) -> Floats:
@@ -206,7 +207,7 @@ def exported(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Exported]:
     """Each model once, exported; its bundle, up to half a gigabyte, goes with its last test."""
-    subject: Subject = request.param
+    subject: ModelCase = request.param
     source = fetch(subject.name)
     folder = tmp_path_factory.mktemp(subject.name)
     reference = read_reference(subject.name, folder)
@@ -221,12 +222,17 @@ def only(name: str) -> pytest.MarkDecorator:
 
 
 def test_the_export_leaves_a_proven_bundle(exported: Exported) -> None:
-    export, subject = exported.export, exported.subject
+    export = exported.export
+    subject = exported.subject
     assert export.code == 0, export.error
     assert [path.name for path in export.folder.iterdir()] == ["1"]
     assert {path.name for path in exported.version.iterdir()} >= {
-        "model.onnx", "model.onnx.data", "tokenizer.json", "bundle.json", "canonical.npz",
-    }  # fmt: skip
+        "model.onnx",
+        "model.onnx.data",
+        "tokenizer.json",
+        "bundle.json",
+        "canonical.npz",
+    }
     manifest = exported.manifest
     assert manifest["family"] == subject.family
     assert manifest["max_length"] == subject.max_length
@@ -239,7 +245,8 @@ def test_the_export_leaves_a_proven_bundle(exported: Exported) -> None:
 
 
 def test_the_export_is_quick_and_small(exported: Exported) -> None:
-    export, subject = exported.export, exported.subject
+    export = exported.export
+    subject = exported.subject
     weights = (exported.source / "model.safetensors").stat().st_size
     print(
         f"\n{subject.name}: exported in {export.seconds:.1f} s, peak {export.peak_bytes / 1e6:.0f} "
@@ -263,7 +270,8 @@ def test_served_vectors_are_the_librarys(exported: Exported) -> None:
 
 def test_tokens_are_counted_and_cut_as_the_library_does(exported: Exported) -> None:
     """Whatever truncation and padding the model's tokenizer.json has of its own."""
-    reference, tokenizer = exported.reference, exported.model.tokenizer
+    reference = exported.reference
+    tokenizer = exported.model.tokenizer
     tokens = tokenizer.encode(reference.texts)
     assert [len(row) for row in tokens.ids] == reference.token_counts
     assert tokens.truncated == reference.truncated
@@ -293,14 +301,15 @@ def test_the_tokenizers_own_cut_and_padding_are_there_to_be_overridden(
     exported: Exported, key: str
 ) -> None:
     """Else the test of the counts above would show nothing."""
-    own = json.loads((exported.source / "tokenizer.json").read_bytes())
-    assert own[key] is not None
+    tokenizer = json.loads((exported.source / "tokenizer.json").read_bytes())
+    assert tokenizer[key] is not None
 
 
 @only(MPNET)
 def test_mpnet_counts_positions_from_behind_the_padding_token(exported: Exported) -> None:
     """Positions start at 2, and a padding token in the text is not counted."""
-    model, reference = exported.model, exported.reference
+    model = exported.model
+    reference = exported.reference
     assert (model.bundle.position_offset, model.bundle.pad_id) == (2, 1)
     row = next(
         row for row in model.tokenizer.encode(reference.texts).ids if model.bundle.pad_id in row
@@ -324,10 +333,10 @@ def test_e5s_prompts_are_in_the_bundle_and_change_the_vector(exported: Exported)
 @only(E5)
 def test_e5_serves_its_prompts_by_name(exported: Exported) -> None:
     reference = exported.reference
-    flags = [f"--model-dir={exported.export.folder}", "--model_name=e5", "--drain-delay=0"]
+    flags = [f"--model-dir={exported.export.folder}", "--model_name=e5", "--drain-delay-s=0"]
     server = Server(*flags)
     try:
-        with httpx.Client(base_url=server.url, timeout=60.0) as client:
+        with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
             for name, prompt in exported.manifest["prompts"].items():
                 # Without the one that is nothing but its prompt: TEI refuses an empty text.
                 rows = [

@@ -72,23 +72,23 @@ class _Picker:
     def __init__(self, seed: int) -> None:
         self._state = seed
 
-    def below(self, bound: int) -> int:
+    def number_below(self, bound: int) -> int:
         """A whole number from 0 up to, not including, ``bound``."""
         self._state = (self._state * 6364136223846793005 + 1442695040888963407) % 2**64
         return (self._state >> 32) * bound >> 32
 
     def sentences(self, count: int) -> str:
         """``count`` sentences of the pool, joined by spaces."""
-        return " ".join(_POOL[self.below(len(_POOL))] for _ in range(count))
+        return " ".join(_POOL[self.number_below(len(_POOL))] for _ in range(count))
 
     def words(self, count: int) -> str:
         """``count`` words of the pool without punctuation, in random order."""
         vocabulary = [word.strip(",.") for sentence in _POOL for word in sentence.split()]
-        return " ".join(vocabulary[self.below(len(vocabulary))] for _ in range(count))
+        return " ".join(vocabulary[self.number_below(len(vocabulary))] for _ in range(count))
 
     def letters(self, count: int, alphabet: str = "abcdefghijklmnopqrstuvwxyz") -> str:
         """A word of ``count`` random letters."""
-        return "".join(alphabet[self.below(len(alphabet))] for _ in range(count))
+        return "".join(alphabet[self.number_below(len(alphabet))] for _ in range(count))
 
 
 def _words() -> list[str]:

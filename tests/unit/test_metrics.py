@@ -6,8 +6,8 @@ from statistics import median
 
 import pytest
 
-from predictor.metrics import ModelMetrics, observe_request
 from predictor.timeline import Timeline
+from predictor.version_metrics import ModelMetrics, observe_request
 from tests.unit.untraced import untraced
 
 # Of one request, seconds: twice the 15 µs that it may take, as not every machine is as fast.

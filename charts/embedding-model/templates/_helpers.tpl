@@ -56,25 +56,6 @@ component: predictor
 {{ .Values.runtime.name | default (eq .Values.deploymentMode "Knative" | ternary "embedding-knative" "embedding-cpu") }}
 {{- end }}
 
-{{/* Pods of the canary: its share of the stable ones, and one at least. */}}
-{{- define "embedding-model.canaryReplicas" -}}
-{{- $share := divf (mul (int .Values.autoscaling.minReplicas) (int .Values.canary.trafficPercent)) 100 | ceil | int -}}
-{{ int .Values.canary.replicas | default (max 1 $share) }}
-{{- end }}
-
-{{/* What an autoscaler of ours is made for: a list of {name, deployment, min} in YAML. */}}
-{{- define "embedding-model.scaled" -}}
-{{- $name := include "embedding-model.fullname" . -}}
-- name: {{ $name }}-autoscale
-  deployment: {{ include "embedding-model.deployment" (dict "root" . "name" (include "embedding-model.stable" . | fromYaml).name) }}
-  min: {{ int .Values.autoscaling.minReplicas }}
-{{- if .Values.canary.storageUri }}
-- name: {{ $name }}-{{ .Values.canary.name }}-autoscale
-  deployment: {{ include "embedding-model.deployment" (dict "root" . "name" .Values.canary.name) }}
-  min: {{ include "embedding-model.canaryReplicas" . }}
-{{- end }}
-{{- end }}
-
 {{/* Security of the containers that are ours: Redis and the smoke test. */}}
 {{- define "embedding-model.containerSecurity" -}}
 runAsNonRoot: true

@@ -10,6 +10,8 @@ storageUri: {{ .storageUri | quote }}
 image: {{ . }}
 {{- end }}
 imagePullPolicy: {{ $values.image.pullPolicy }}
+# Why a container ended can be read without a right to its logs.
+terminationMessagePolicy: FallbackToLogsOnError
 args:
   {{- include "embedding-model.args" .root | trim | nindent 2 }}
 {{- with include "embedding-model.env" .root | trim }}
@@ -29,10 +31,10 @@ livenessProbe:
   httpGet: {path: /v2/health/live, port: 8080}
   timeoutSeconds: 5
   {{- toYaml $values.probes.liveness | nindent 2 }}
-{{- if and $values.server.preStopSleep (eq $values.deploymentMode "Standard") }}
+{{- if and $values.server.preStopSleepSeconds (eq $values.deploymentMode "Standard") }}
 lifecycle:
   preStop:
-    sleep: {seconds: {{ $values.server.preStopSleep }}}
+    sleep: {seconds: {{ $values.server.preStopSleepSeconds }}}
 {{- end }}
 {{- with include "embedding-model.mounts" .root | trim }}
 volumeMounts:
@@ -45,10 +47,25 @@ volumeMounts:
 {{- with .Values.model.servedName }}
 - {{ print "--model_name=" . | quote }}
 {{- end }}
+{{- range .Values.model.aliases }}
+- {{ print "--model-alias=" . | quote }}
+{{- end }}
 - --variant={{ .Values.model.variant }}
+{{- if ne (.Values.model.normalize | default "unit") "unit" }}
+- --normalize={{ .Values.model.normalize }}
+{{- end }}
+{{- range $name, $text := .Values.model.prompts }}
+- {{ printf "--prompt=%s=%s" $name $text | quote }}
+{{- end }}
+{{- if eq (toString .Values.model.defaultPrompt) "false" }}
+- --no-default-prompt
+{{- end }}
 - --cache-mb={{ .Values.cache.mb }}
-- --drain-delay={{ .Values.server.drainDelay }}
-- --grace-period={{ .Values.server.gracePeriod }}
+- --drain-delay-s={{ .Values.server.drainDelaySeconds }}
+- --grace-period-s={{ .Values.server.gracePeriodSeconds }}
+{{- with include "embedding-model.threads" . }}
+- --threads={{ . }}
+{{- end }}
 {{- with .Values.access.apiKeysSecret }}
 {{- if .name }}
 - --api-keys-file=/etc/predictor/keys/{{ .key }}

@@ -3,8 +3,6 @@
 {{- include "embedding-model.refuseMissing" . }}
 {{- if eq .Values.rollout.mode "controller" }}
 {{- include "embedding-model.refuseController" . }}
-{{- else if .Values.rollout.target.name }}
-{{- fail "rollout.target.name is for rollout.mode=controller: with helm, canary.name names the new version" }}
 {{- end }}
 {{- include "embedding-model.refuseNames" . }}
 {{- if eq .Values.deploymentMode "Knative" }}
@@ -27,6 +25,10 @@
 {{- end }}
 
 {{- define "embedding-model.missing" }}
+{{- if .Release.IsUpgrade }}
+
+To keep those of the release: {{ include "embedding-model.upgrade" . }}
+{{- end }}
 
 image.repository and model.storageUri are required. Build the image, push it, and name both:
   docker build -t REGISTRY/predictor:{{ .Chart.AppVersion }} .
@@ -59,7 +61,7 @@ image.repository and model.storageUri are required. Build the image, push it, an
 {{- $canary := .Values.canary -}}
 {{- $scaling := .Values.autoscaling -}}
 {{- if lt (int $scaling.minReplicas) 1 }}
-{{- fail "autoscaling.minReplicas=0 is for Knative mode: in Standard mode nobody would wake the pods again" }}
+{{- fail "autoscaling.minReplicas=0 is for Knative mode: in Standard mode nothing would start pods again" }}
 {{- end }}
 {{- if $canary.storageUri }}
 {{- if not $canary.name }}
@@ -71,35 +73,11 @@ image.repository and model.storageUri are required. Build the image, push it, an
 {{- if eq $canary.storageUri .Values.model.storageUri }}
 {{- fail "canary.storageUri is the stable model's: KServe would refuse the promotion. Give each version a storageUri of its own" }}
 {{- end }}
-{{- if and (eq $scaling.mode "none") (gt (int $canary.replicas) (int $scaling.minReplicas)) }}
-{{- printf "canary.replicas (%d) is over autoscaling.minReplicas (%d): KServe takes no more of the canary than of the stable predictor" (int $canary.replicas) (int $scaling.minReplicas) | fail }}
-{{- end }}
 {{- else if or $canary.name $canary.trafficPercent }}
 {{- fail "canary.name or canary.trafficPercent is set and canary.storageUri is not: a canary needs a model. To remove the canary, empty all three" }}
 {{- end }}
 {{- if and (eq $scaling.mode "queue") (not $scaling.queue.serverAddress) }}
 {{- fail "autoscaling.mode=queue needs autoscaling.queue.serverAddress, the URL of Prometheus, such as http://prometheus-operated.monitoring:9090" }}
-{{- end }}
-{{- end }}
-
-{{- define "embedding-model.refuseKnative" -}}
-{{- if or .Values.predictor.name .Values.canary.name }}
-{{- fail "predictor.name and canary.name are for deploymentMode Standard (spec.canary); Knative mode has revisions: set canary.storageUri and canary.trafficPercent only" }}
-{{- end }}
-{{- if and .Values.canary.trafficPercent (not .Values.canary.storageUri) }}
-{{- fail "canary.trafficPercent is set and canary.storageUri is not: a canary needs a model" }}
-{{- end }}
-{{- if .Values.canary.replicas }}
-{{- fail "canary.replicas is for deploymentMode Standard: Knative scales each revision itself" }}
-{{- end }}
-{{- if ne .Values.autoscaling.mode "none" }}
-{{- printf "autoscaling.mode=%s is for deploymentMode Standard: Knative scales itself, by autoscaling.knative between minReplicas and maxReplicas" .Values.autoscaling.mode | fail }}
-{{- end }}
-{{- if .Values.serviceMonitor.enabled }}
-{{- fail "serviceMonitor is for deploymentMode Standard: in Knative mode the Services lead to the queue proxy or the activator, not to the pods" }}
-{{- end }}
-{{- if .Values.gateway.enabled }}
-{{- fail "gateway is for deploymentMode Standard: its policies attach to HTTPRoutes of KServe, which Knative mode has not" }}
 {{- end }}
 {{- end }}
 

@@ -87,9 +87,28 @@ until the InferenceService is there: then it is the controller's, and stays as i
 {{- if and (eq $target.name $stable.name) (or (ne $target.storageUri $stable.storageUri) (ne $target.image $stable.image)) }}
 {{- printf "rollout.target.name %s is the name of the stable predictor, which serves %s with %s: a new version needs another name" $target.name $stable.storageUri $stable.image | fail }}
 {{- end }}
-{{- if or (dig "spec" "canary" list $living) (hasKey $living.spec.predictor "canaryTrafficPercent") }}
+{{- $canary := first (dig "spec" "canary" (list dict) $living) -}}
+{{- $isTarget := and (eq (dig "predictor" "name" "" $canary) $target.name) (eq (dig "predictor" "model" "storageUri" "" $canary) $target.storageUri) }}
+{{- if and (or $canary (hasKey $living.spec.predictor "canaryTrafficPercent")) (not $isTarget) }}
 {{- if not (lookup "predictor.dev/v1alpha1" "EmbeddingRollout" .Release.Namespace $name) }}
-{{- fail "the service has a canary that no controller made: promote it or take it back with rollout.mode=helm, then hand over" }}
+{{- fail "the service has a canary that no controller created and that is not the target: promote it or roll it back with rollout.mode=helm, then hand over; or make it the target with rollout.target.name and model.storageUri" }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Name of a canary that a controller takes over from Helm, or from an EmbeddingRollout that was deleted.
+It has to stay in the manifest while it lives: Helm removes what was in the manifest before and is not any
+more. The EmbeddingRollout remembers it. */}}
+{{- define "embedding-model.canaryOfHelm" -}}
+{{- if and (eq .Values.rollout.mode "controller") (eq .Values.deploymentMode "Standard") -}}
+{{- $living := include "embedding-model.living" . | fromJson -}}
+{{- $canary := dig "predictor" "name" "" (first (dig "spec" "canary" (list dict) $living)) -}}
+{{- if $canary -}}
+{{- $rollout := lookup "predictor.dev/v1alpha1" "EmbeddingRollout" .Release.Namespace (include "embedding-model.fullname" .) -}}
+{{- $known := dig "metadata" "annotations" "predictor.dev/canary-of-helm" "" $rollout -}}
+{{- if or (not $rollout) (eq $canary $known) -}}
+{{ $canary }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -99,22 +118,26 @@ until the InferenceService is there: then it is the controller's, and stays as i
 {{- $name := include "embedding-model.fullname" . -}}
 {{- $kubectl := printf "kubectl -n %s" .Release.Namespace -}}
 {{- $target := include "embedding-model.target" . | fromYaml -}}
-EmbeddingRollout {{ $name }} wants {{ $target.storageUri }} as {{ $target.name }}; the controller of chart embedding-runtime brings it in.
+EmbeddingRollout {{ $name }} wants {{ $target.storageUri }} as {{ $target.name }}; the controller of chart embedding-runtime rolls it out.
 A new version is another model.storageUri or image:
 
   {{ include "embedding-model.upgrade" . }} --set model.storageUri=NEW_URI{{ if .Values.rollout.target.name }} --set rollout.target.name=NEW_NAME{{ end }}
 
-How far it is, and why (phase, weight, step; the history has the figures):
+How far it is, and why (phase, weight, step; the transitions have the figures):
 
   {{ $kubectl }} get er {{ $name }} -w
   {{ $kubectl }} describe er {{ $name }}
 
-No step further for now, and on again:
+Wait for its end:
+
+  {{ $kubectl }} wait --for=condition=Promoted --timeout=2h er/{{ $name }}
+
+No further step for now, and on again:
 
   {{ $kubectl }} patch er {{ $name }} --type=merge -p '{"spec":{"paused":true}}'
   {{ $kubectl }} patch er {{ $name }} --type=merge -p '{"spec":{"paused":false}}'
 
-A word to the controller: go on where it asks you; all traffic now and promote; take it back; try again what failed:
+Commands: continue after a pause; promote now; roll back; try a target that failed again:
 
 {{- range list "resume" "promote" "abort" "retry" }}
   {{ $kubectl }} annotate er {{ $name }} --overwrite predictor.dev/action={{ . }}
@@ -123,7 +146,7 @@ A word to the controller: go on where it asks you; all traffic now and promote; 
 `helm rollback` may put an old model straight into the stable predictor: to go back, set the old model.storageUri.
 {{- if not .Values.serviceMonitor.enabled }}
 
-The controller asks Prometheus for the pods' metrics; serviceMonitor.enabled is false, so see to it that Prometheus
-scrapes them and that the label `deployment` is there.
+The controller queries Prometheus for the pods' metrics. serviceMonitor.enabled is false, so make sure that Prometheus
+scrapes them with the label `deployment`.
 {{- end }}
 {{- end }}

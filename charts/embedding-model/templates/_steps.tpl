@@ -23,6 +23,13 @@ deploymentMode cannot be changed from {{ $mode }} to {{ .Values.deploymentMode }
 {{- end }}
 {{- end }}
 
+{{/* After the steps: a service that a controller has moved is taken over with one command, which empties it. */}}
+{{- define "embedding-model.refuseTarget" -}}
+{{- if .Values.rollout.target.name }}
+{{- fail "rollout.target.name is for rollout.mode=controller: with helm, canary.name names the new version" }}
+{{- end }}
+{{- end }}
+
 {{- define "embedding-model.skippedStandard" -}}
 {{- $values := .root.Values -}}
 {{- $old := first (dig "spec" "canary" (list dict) .living) -}}
@@ -32,6 +39,10 @@ deploymentMode cannot be changed from {{ $mode }} to {{ .Values.deploymentMode }
 {{- $stays := and $canary (eq $canary $values.canary.name) -}}
 {{- if and $canary (not $stays) (eq $canary $values.predictor.name) }}
 {{- include "embedding-model.skippedPromotion" (dict "root" .root "living" .living "old" $old) }}
+{{- else if and (ne $stable $values.predictor.name) (eq (include "embedding-model.isControllers" .root) "true") }}
+{{- include "embedding-model.takeOver" (dict "root" .root "living" .living "old" $old) }}
+{{- else if and $canary (not $stays) (eq (include "embedding-model.isControllers" .root) "true") }}
+{{- include "embedding-model.takeOver" (dict "root" .root "living" .living "old" $old) }}
 {{- else if ne $stable $values.predictor.name }}
 predictor.name would change from {{ $stable | quote }} to {{ $values.predictor.name | quote }} and there is no canary of that name at 100 %: the old pods would go before the new ones are there.
 Make it a canary first: {{ include "embedding-model.upgrade" .root }} --set predictor.name={{ $stable }} --set canary.name={{ $values.predictor.name }} --set canary.storageUri=...
@@ -39,7 +50,34 @@ Make it a canary first: {{ include "embedding-model.upgrade" .root }} --set pred
 canary {{ $canary }} still has {{ $weight }} % of the traffic; removed in one step, it would take requests with it. First:
   {{ include "embedding-model.upgrade" .root }} --set canary.name={{ $canary }} --set canary.storageUri={{ dig "predictor" "model" "storageUri" "" $old }} --set canary.trafficPercent=0
 {{- else if and $stays (gt (int $values.canary.trafficPercent) $weight) }}
-{{- include "embedding-model.tooFewReady" (dict "root" .root "stable" $stable) }}
+{{- include "embedding-model.tooFewReady" (dict "root" .root) }}
+{{- end }}
+{{- end }}
+
+{{/* Whether the service is a controller's now. */}}
+{{- define "embedding-model.isControllers" -}}
+{{- $rollout := lookup "predictor.dev/v1alpha1" "EmbeddingRollout" .Release.Namespace (include "embedding-model.fullname" .) -}}
+{{- if $rollout }}true{{ end }}
+{{- end }}
+
+{{/* What the controller has made of the service, as values, so that nothing is undone. */}}
+{{- define "embedding-model.takeOver" -}}
+{{- $predictor := .living.spec.predictor -}}
+{{- $image := dig "model" "image" "" $predictor -}}
+the rollout controller has changed the service; rollout.mode=helm takes it over as it is with:
+  {{ include "embedding-model.upgrade" .root }} --set rollout.mode=helm{{ with .root.Values.rollout.target.name }} --set rollout.target.name={{ "" }}{{ end }} --set predictor.name={{ $predictor.name | default "" }} --set model.storageUri={{ dig "model" "storageUri" "" $predictor }}
+{{- if ne $image (include "embedding-model.image" (dict "root" .root "image" dict)) }} --set {{ include "embedding-model.imageValues" $image }}{{ end }}
+{{- with .old.predictor }} --set canary.name={{ .name }} --set canary.storageUri={{ .model.storageUri }} --set canary.trafficPercent={{ $.old.trafficPercent }} --set canary.replicas={{ .minReplicas | default 0 }}
+{{- if ne (dig "model" "image" "" .) $image }} --set {{ include "embedding-model.imageValues" (dig "model" "image" "" .) | replace "image." "canary.image." }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* An image as values of `image`. */}}
+{{- define "embedding-model.imageValues" -}}
+{{- if contains "@" . -}}
+image.repository={{ splitList "@" . | first }},image.digest={{ splitList "@" . | last }}
+{{- else -}}
+image.repository={{ regexReplaceAll ":[^:/]*$" . "" }},image.tag={{ splitList ":" . | last }},image.digest=
 {{- end }}
 {{- end }}
 
@@ -71,32 +109,12 @@ canary {{ $name }} is not ready: all traffic would go to pods that do not answer
 {{- $percent := int .root.Values.canary.trafficPercent -}}
 {{- $name := .root.Values.canary.name -}}
 {{- $deployment := include "embedding-model.deployment" (dict "root" .root "name" $name) -}}
-{{- $stable := include "embedding-model.deployment" (dict "root" .root "name" .stable) -}}
-{{- $pods := int (dig "status" "readyReplicas" 0 (lookup "apps/v1" "Deployment" $namespace $stable)) -}}
+{{- $pods := include "embedding-model.stablePods" .root | int -}}
 {{- $ready := int (dig "status" "readyReplicas" 0 (lookup "apps/v1" "Deployment" $namespace $deployment)) -}}
 {{- $wanted := max 1 (divf (mul $pods $percent) 100 | ceil | int) -}}
 {{- if lt $ready $wanted }}
-canary.trafficPercent={{ $percent }} wants {{ $wanted }} ready pods of canary {{ $name }} (the stable predictor has {{ $pods }}); it has {{ $ready }}. First, at the weight of now:
+canary.trafficPercent={{ $percent }} wants {{ $wanted }} ready pods of canary {{ $name }} (the stable predictor keeps {{ $pods }}); it has {{ $ready }}. First, at the weight of now:
   {{ include "embedding-model.upgrade" .root }} --set canary.replicas={{ $wanted }}
   kubectl -n {{ $namespace }} rollout status deployment/{{ $deployment }}
 {{- end }}
-{{- end }}
-
-{{- define "embedding-model.skippedKnative" -}}
-{{- $values := .root.Values -}}
-{{- $old := dig "spec" "predictor" "model" "storageUri" "" .living -}}
-{{- $revisions := dig "status" "components" "predictor" dict .living -}}
-{{- if and (hasKey .living.spec.predictor "canaryTrafficPercent") (not $values.canary.storageUri) }}
-{{- if ne $old $values.model.storageUri }}
-the model would change and the canary's percent go in one step: all traffic would go to {{ $old }} until the new revision is ready. First, at 0 %:
-  {{ include "embedding-model.upgrade" .root }} --set canary.trafficPercent=0 --set canary.storageUri={{ $values.model.storageUri }}
-{{- else if ne (dig "latestReadyRevision" "" $revisions) (dig "latestCreatedRevision" "" $revisions) }}
-revision {{ $revisions.latestCreatedRevision }} is not ready: all traffic would go to {{ dig "latestReadyRevision" "the one before" $revisions }}. Wait for it:
-  kubectl -n {{ .root.Release.Namespace }} wait --for=condition=Ready --timeout=10m inferenceservice/{{ include "embedding-model.fullname" .root }}
-{{- end }}
-{{- end }}
-{{- end }}
-
-{{- define "embedding-model.upgrade" -}}
-helm upgrade {{ .Release.Name }} charts/{{ .Chart.Name }} -n {{ .Release.Namespace }} --reuse-values
 {{- end }}

@@ -13,6 +13,16 @@ app.kubernetes.io/part-of: predictor
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{/* Not empty if the release makes the policy of files/policies, which is cluster-wide. */}}
+{{- define "embedding-runtime.makesCanaryPolicy" -}}
+{{- if and .Values.canaryPolicy.enabled (eq .Values.scope "Cluster") }}true{{ end }}
+{{- end }}
+
+{{/* With the namespace: releases of one name in two namespaces have a policy each. */}}
+{{- define "embedding-runtime.canaryPolicy" -}}
+{{ include "embedding-runtime.fullname" . }}-{{ .Release.Namespace }}-canaries
+{{- end }}
+
 {{/* Takes root, image (repository, tag, digest may be empty) and the suffix of the default tag. */}}
 {{- define "embedding-runtime.image" -}}
 {{- $repository := .image.repository | default .root.Values.image.repository -}}
@@ -27,6 +37,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "embedding-runtime.noImage" }}
+{{- if .Release.IsUpgrade }}
+
+To keep that of the release: {{ include "embedding-runtime.upgrade" . }}
+{{- end }}
 
 image.repository is required: the charts bring no image of their own. Build it, push it, name it:
   docker build -t REGISTRY/predictor:{{ .Chart.AppVersion }} .
@@ -75,8 +89,8 @@ spec:
         - --model_name={{ "{{.Name}}" }}
         - --cache-dir=/cache
         - --log-format={{ $server.logFormat }}
-        - --drain-delay={{ $server.drainDelay }}
-        - --grace-period={{ $server.gracePeriod }}
+        - --drain-delay-s={{ $server.drainDelaySeconds }}
+        - --grace-period-s={{ $server.gracePeriodSeconds }}
         {{- range .args }}
         - {{ . | quote }}
         {{- end }}

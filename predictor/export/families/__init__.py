@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 
-from predictor.export.config import Config
+from predictor.export.config import ModelConfig
 from predictor.export.families.bert import bert, distilbert, mpnet, roberta
 from predictor.export.families.encoder import Encoder
+from predictor.export.families.gte import gte
 from predictor.export.families.modernbert import modernbert
-from predictor.export.families.rotary import gte, nomic
+from predictor.export.families.nomic import nomic
 
-FAMILIES: dict[str, Callable[[Config], Encoder]] = {
+FAMILIES: dict[str, Callable[[ModelConfig], Encoder]] = {
     "bert": bert,
     "roberta": roberta,
     "xlm-roberta": roberta,

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from predictor.bundle.lengths import position_offset
 from predictor.export.attention import Attention
-from predictor.export.config import Config
+from predictor.export.config import ModelConfig
 from predictor.export.families.encoder import Encoder, PostNorm
 from predictor.export.graph import Graph
 from predictor.export.layers import layer_norm, lookup
@@ -53,7 +54,7 @@ class _Stack:
         return layer_norm(graph, weights, total, "embeddings.LayerNorm", self.layer.epsilon)
 
 
-def _stack(config: Config, layer: PostNorm, layers: int, prefix: str, types: int) -> _Stack:
+def _stack(config: ModelConfig, layer: PostNorm, layers: int, prefix: str, types: int) -> _Stack:
     return _Stack(
         layer=layer,
         layers=layers,
@@ -64,7 +65,7 @@ def _stack(config: Config, layer: PostNorm, layers: int, prefix: str, types: int
     )
 
 
-def _bert_layer(config: Config, attention: tuple[str, str, str, str], norm: str) -> PostNorm:
+def _bert_layer(config: ModelConfig, attention: tuple[str, str, str, str], norm: str) -> PostNorm:
     query, key, value, context = attention
     return PostNorm(
         hidden=config.integer("hidden_size"),
@@ -82,7 +83,7 @@ def _bert_layer(config: Config, attention: tuple[str, str, str, str], norm: str)
     )
 
 
-def _encoder(config: Config, stack: _Stack, offset: int, heads: str) -> Encoder:
+def _encoder(config: ModelConfig, stack: _Stack, offset: int, heads: str) -> Encoder:
     return Encoder(
         hidden=stack.layer.hidden,
         heads=config.heads(stack.layer.hidden, heads),
@@ -94,11 +95,9 @@ def _encoder(config: Config, stack: _Stack, offset: int, heads: str) -> Encoder:
     )
 
 
-def _like_bert(config: Config, offset: int) -> Encoder:
-    config.only("position_embedding_type", "absolute")
-    config.only("is_decoder", False)
-    own = "attention.self."
-    names = (own + "query", own + "key", own + "value", "attention.output.dense")
+def _like_bert(config: ModelConfig, offset: int) -> Encoder:
+    attention = "attention.self."
+    names = (attention + "query", attention + "key", attention + "value", "attention.output.dense")
     layer = _bert_layer(config, names, "attention.output.LayerNorm")
     layers = config.integer("num_hidden_layers")
     types = config.integer("type_vocab_size", default=2)
@@ -106,16 +105,16 @@ def _like_bert(config: Config, offset: int) -> Encoder:
     return _encoder(config, stack, offset, "num_attention_heads")
 
 
-def bert(config: Config) -> Encoder:
+def bert(config: ModelConfig) -> Encoder:
     return _like_bert(config, 0)
 
 
-def roberta(config: Config) -> Encoder:
+def roberta(config: ModelConfig) -> Encoder:
     """RoBERTa, XLM-RoBERTa, CamemBERT: positions begin behind the padding index."""
-    return _like_bert(config, config.integer("pad_token_id", default=1) + 1)
+    return _like_bert(config, position_offset(config.values))
 
 
-def distilbert(config: Config) -> Encoder:
+def distilbert(config: ModelConfig) -> Encoder:
     """No token types; other names."""
     layer = PostNorm(
         hidden=config.integer("dim"),
@@ -135,13 +134,13 @@ def distilbert(config: Config) -> Encoder:
     return _encoder(config, stack, 0, "n_heads")
 
 
-def mpnet(config: Config) -> Encoder:
+def mpnet(config: ModelConfig) -> Encoder:
     """No token types; a bias by distance, shared by all layers, is added to the scores."""
     names = ("attention.attn.q", "attention.attn.k", "attention.attn.v", "attention.attn.o")
     layer = _bert_layer(config, names, "attention.LayerNorm")
     stack = _stack(config, layer, config.integer("num_hidden_layers"), "encoder.layer.{}.", 0)
-    # transformers' code fixes both: the padding index 1, and 32 buckets.
-    encoder = _encoder(config, stack, 2, "num_attention_heads")
+    encoder = _encoder(config, stack, position_offset(config.values), "num_attention_heads")
+    # transformers' code fixes it.
     buckets = 32
 
     def build(graph: Graph, weights: Weights, attention: Attention) -> str:
@@ -158,8 +157,9 @@ def _distance_bias(graph: Graph, table: FloatArray, longest: int) -> str:
     by_distance = np.ascontiguousarray(table[distance_buckets(distances, len(table))].T)
     name = graph.weight("distance_bias", by_distance)
     span = graph.op("Shape", [graph.input("token_index")], start=0, end=1)
-    zero, one = graph.constant("zero", 0), graph.constant("step", 1)
-    places = graph.op("Range", [zero, graph.op("Squeeze", [span]), one])
+    zero = graph.constant("zero", 0)
+    step = graph.constant("step", 1)
+    places = graph.op("Range", [zero, graph.op("Squeeze", [span]), step])
     query = graph.op("Unsqueeze", [places, graph.constant("axis1", [1])])
     distance = graph.op("Sub", [places, query])
     index = graph.op("Add", [distance, graph.constant("longest_distance", longest - 1)])

@@ -1,4 +1,4 @@
-"""What a family's builder has to say, and the layer that all families but one share."""
+"""What a family's builder gives, and the layer that normalises after its residual sums."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,21 +11,26 @@ from predictor.export.weights import Weights
 
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder as its config.json describes it.
-
-    max_tokens: the longest text that its positions allow, special tokens included.
-    position_offset: index of the first token in the position table.
-    probe: a tensor that every checkpoint of the family has, to find the prefix of its names.
-    build: adds the nodes, returns the token vectors `[T, hidden]`.
-    """
+    """An encoder as its config.json describes it."""
 
     hidden: int
+
     heads: int
+
     vocabulary: int
+    """Rows of the word table."""
+
     max_tokens: int
+    """The longest text that its positions allow, special tokens included."""
+
     probe: str
+    """A tensor that every checkpoint of the family has, to find the prefix of its names."""
+
     build: Callable[[Graph, Weights, Attention], str]
+    """Adds the nodes and returns the token vectors `[T, hidden]`."""
+
     position_offset: int = 0
+    """Row of the position table that a text's first token has."""
 
 
 @dataclass(frozen=True)

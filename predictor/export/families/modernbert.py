@@ -10,7 +10,7 @@ import numpy as np
 
 from predictor.errors import BadModel
 from predictor.export.attention import HIDDEN, Attention
-from predictor.export.config import Config
+from predictor.export.config import ModelConfig
 from predictor.export.families.encoder import Encoder
 from predictor.export.graph import FLOAT16, FLOAT32, Graph
 from predictor.export.layers import (
@@ -26,7 +26,8 @@ from predictor.export.layers import (
 from predictor.export.weights import FloatArray, Weights
 
 WORDS = "embeddings.tok_embeddings.weight"
-GLOBAL, LOCAL = "full_attention", "sliding_attention"
+GLOBAL = "full_attention"
+LOCAL = "sliding_attention"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class _ModernBert:
     def _window_mask(self, graph: Graph) -> str:
         """`[1, 1, S, S]`: 0 where a key is near enough to be seen; made once a batch."""
         span = graph.once("span", "Shape", [graph.input("token_index")], start=0, end=1)
-        zero, step = graph.constant("zero", 0), graph.constant("step", 1)
+        zero = graph.constant("zero", 0)
+        step = graph.constant("step", 1)
         end = graph.once("span_end", "Squeeze", [span])
         places = graph.once("span_places", "Range", [zero, end, step])
         query = graph.once("span_query", "Unsqueeze", [places, graph.constant("axis1", [1])])
@@ -102,7 +104,7 @@ class _ModernBert:
         return graph.once("window_mask", "Unsqueeze", [mask, graph.constant("axes01", [0, 1])])
 
 
-def modernbert(config: Config) -> Encoder:
+def modernbert(config: ModelConfig) -> Encoder:
     hidden = config.integer("hidden_size")
     heads = config.heads(hidden, "num_attention_heads")
     longest = config.integer("max_position_embeddings")
@@ -130,7 +132,7 @@ def modernbert(config: Config) -> Encoder:
     )
 
 
-def _layer_types(config: Config) -> tuple[str, ...]:
+def _layer_types(config: ModelConfig) -> tuple[str, ...]:
     """Which layers are local: listed, or all but every n-th from the first."""
     layers = config.integer("num_hidden_layers")
     listed: Any = config.values.get("layer_types")
@@ -142,15 +144,15 @@ def _layer_types(config: Config) -> tuple[str, ...]:
     return tuple(listed)
 
 
-def _thetas(config: Config) -> dict[str, float]:
+def _thetas(config: ModelConfig) -> dict[str, float]:
     """The base of the rotation for global and local layers, in either form of config.json."""
-    given = config.mapping("rope_parameters")
-    for kind, parameters in given.items():
+    by_kind = config.mapping("rope_parameters")
+    for kind, parameters in by_kind.items():
         rope = parameters.get("rope_type", "default") if isinstance(parameters, dict) else None
         if kind not in (GLOBAL, LOCAL) or rope != "default":
-            raise BadModel(f"config.json: rope_parameters {given!r} is not supported")
-    if given:
-        return {kind: float(parameters["rope_theta"]) for kind, parameters in given.items()}
+            raise BadModel(f"config.json: rope_parameters {by_kind!r} is not supported")
+    if by_kind:
+        return {kind: float(parameters["rope_theta"]) for kind, parameters in by_kind.items()}
     theta = config.number("global_rope_theta", default=160000.0)
     # null means: as in the global layers; missing means: what the family's first code fixed.
     fallback = theta if "local_rope_theta" in config.values else 10000.0

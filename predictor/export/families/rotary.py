@@ -1,4 +1,4 @@
-"""nomic-bert and GTE v1.5 (Alibaba's `NewModel`): rotary positions and a gated MLP, post-norm.
+"""Encoders with rotary positions and a gated MLP, post-norm: what nomic-bert and GTE share.
 
 Each comes in two layouts of names: as it was published with its own code, and as transformers
 saves it. Q, K and V lie in one matrix in the first, which is cut into three.
@@ -10,18 +10,10 @@ import numpy as np
 
 from predictor.errors import BadModel
 from predictor.export.attention import Attention
-from predictor.export.config import Config
+from predictor.export.config import ModelConfig
 from predictor.export.families.encoder import Encoder
 from predictor.export.graph import Graph
-from predictor.export.layers import (
-    activation,
-    inverse_frequencies,
-    layer_norm,
-    linear,
-    lookup,
-    rotate,
-    rotation_tables,
-)
+from predictor.export.layers import activation, layer_norm, linear, lookup, rotate
 from predictor.export.weights import FloatArray, Weights
 
 WORDS = "embeddings.word_embeddings.weight"
@@ -29,7 +21,7 @@ TYPES = "embeddings.token_type_embeddings.weight"
 
 
 @dataclass(frozen=True)
-class _Names:
+class RotaryNames:
     """Alternatives for each tensor, the published name first; `{}` is the layer."""
 
     layer: tuple[str, str]
@@ -44,34 +36,9 @@ class _Names:
     up_and_gate: str = ""
 
 
-NOMIC = _Names(
-    layer=("encoder.layers.{}.", "layers.{}."),
-    embedding_norm=("emb_ln", "embeddings.LayerNorm"),
-    joint="attn.Wqkv",
-    context=("attn.out_proj", "self_attn.o_proj"),
-    context_norm=("norm1", "post_attention_layernorm"),
-    up=("mlp.fc11", "mlp.up_proj"),
-    gate=("mlp.fc12", "mlp.gate_proj"),
-    down=("mlp.fc2", "mlp.down_proj"),
-    output_norm=("norm2", "post_mlp_layernorm"),
-)
-GTE = _Names(
-    layer=("encoder.layer.{}.", "layers.{}."),
-    embedding_norm=("embeddings.LayerNorm",),
-    joint="attention.qkv_proj",
-    context=("attention.o_proj", "self_attn.o_proj"),
-    context_norm=("attn_ln", "post_attention_layernorm"),
-    up=("mlp.up_proj",),
-    gate=("mlp.gate_proj",),
-    down=("mlp.down_proj", "mlp.down_proj"),
-    output_norm=("mlp_ln", "post_mlp_layernorm"),
-    up_and_gate="mlp.up_gate_proj",
-)
-
-
 @dataclass(frozen=True)
-class _Rotary:
-    names: _Names
+class RotaryStack:
+    names: RotaryNames
     hidden: int
     heads: int
     intermediate: int
@@ -180,89 +147,24 @@ def _cut(
     return list(zip(np.split(weight, parts, axis=1), biases, strict=True))
 
 
-def _encoder(rotary: _Rotary, max_tokens: int) -> Encoder:
+def rotary_encoder(stack: RotaryStack, max_tokens: int) -> Encoder:
+    """What a family of this kind gives `build`."""
     return Encoder(
-        hidden=rotary.hidden,
-        heads=rotary.heads,
-        vocabulary=rotary.vocabulary,
+        hidden=stack.hidden,
+        heads=stack.heads,
+        vocabulary=stack.vocabulary,
         max_tokens=max_tokens,
         probe=WORDS,
-        build=rotary.build,
+        build=stack.build,
     )
 
 
-def nomic(config: Config) -> Encoder:
-    """nomic-embed-text: longer texts than it was trained on would need dynamic scaling (refused:
-    the length is limited instead).
+def only_plain_rope(config: ModelConfig) -> None:
+    """Refuse rotary positions that are scaled.
+
+    Raises:
+        BadModel: config.json asks for a scaling.
     """
-    for key in ("prenorm", "use_rms_norm", "rotary_emb_interleaved", "parallel_block"):
-        config.only(key, False)
-    config.only("rotary_emb_fraction", 1.0, 1)
-    config.only("activation_function", "swiglu")
-    config.only("moe_every_n_layers", 0, -1)
-    _only_plain_rope(config)
-    hidden = config.integer("hidden_size", "n_embd")
-    heads = config.heads(hidden, "num_attention_heads", "n_head")
-    longest = config.integer("max_trained_positions", "max_position_embeddings", "n_positions")
-    theta = config.mapping("rope_parameters").get("rope_theta")
-    base = float(theta) if theta else config.number("rotary_emb_base", default=1000.0)
-    rotary = _Rotary(
-        names=NOMIC,
-        hidden=hidden,
-        heads=heads,
-        intermediate=config.integer("intermediate_size", "n_inner"),
-        layers=config.integer("num_hidden_layers", "n_layer"),
-        vocabulary=config.integer("vocab_size"),
-        types=config.integer("type_vocab_size", default=0),
-        epsilon=config.number("layer_norm_eps", "layer_norm_epsilon", default=1e-12),
-        activation=config.text("hidden_act", default="silu"),
-        tables=rotation_tables(inverse_frequencies(base, hidden // heads), longest),
-    )
-    return _encoder(rotary, longest)
-
-
-def gte(config: Config) -> Encoder:
-    """gte-v1.5 and gte-multilingual, with their fixed NTK scaling."""
-    config.only("position_embedding_type", "rope")
-    config.only("layer_norm_type", "layer_norm")
-    config.only("logn_attention_scale", False)
-    hidden = config.integer("hidden_size")
-    heads = config.heads(hidden, "num_attention_heads")
-    longest = config.integer("max_position_embeddings")
-    rotary = _Rotary(
-        names=GTE,
-        hidden=hidden,
-        heads=heads,
-        intermediate=config.integer("intermediate_size"),
-        layers=config.integer("num_hidden_layers"),
-        vocabulary=config.integer("vocab_size"),
-        types=config.integer("type_vocab_size", default=0),
-        epsilon=config.number("layer_norm_eps", default=1e-12),
-        activation=config.text("hidden_act", default="gelu"),
-        tables=rotation_tables(_gte_frequencies(config, hidden // heads), longest),
-    )
-    return _encoder(rotary, longest)
-
-
-def _gte_frequencies(config: Config, head_size: int) -> FloatArray:
-    """Fixed NTK scaling as vLLM has it for this family (`ntk_scaling_rope.py`):
-    base times factor, frequencies by factor ** (2 / head_size).
-    """
-    new = config.mapping("rope_parameters")
-    theta = float(new.get("rope_theta") or config.number("rope_theta", default=160000.0))
-    scaling = config.mapping("rope_scaling")
-    if not scaling:
-        _only_plain_rope(config)
-        return inverse_frequencies(theta, head_size)
-    kind = scaling.get("type", scaling.get("rope_type"))
-    if kind != "ntk" or scaling.get("mixed_b") is not None:
-        raise BadModel(f"config.json: rope_scaling {scaling!r} is not supported, only type 'ntk'")
-    factor = float(scaling["factor"])
-    scaled = inverse_frequencies(theta * factor, head_size) / factor ** (2 / head_size)
-    return np.asarray(scaled, dtype=np.float32)
-
-
-def _only_plain_rope(config: Config) -> None:
     parameters = config.mapping("rope_parameters") or config.mapping("rope_scaling")
     kind = parameters.get("rope_type", parameters.get("type", "default"))
     if kind != "default":

@@ -18,8 +18,14 @@ from tests.cluster.standin.status import Living
 from tests.cluster.standin.workload import AUTOSCALER_CLASS
 
 PERIOD_S = 0.25
-SEEN = ("InferenceService", "ServingRuntime", "ClusterServingRuntime", "Deployment", "Service",
-        "HTTPRoute")  # fmt: skip
+READ_KINDS = (
+    "InferenceService",
+    "ServingRuntime",
+    "ClusterServingRuntime",
+    "Deployment",
+    "Service",
+    "HTTPRoute",
+)
 REVISION = "deployment.kubernetes.io/revision"
 logger = logging.getLogger("kserve-stand-in")
 
@@ -30,7 +36,7 @@ class Controller:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._stopping = threading.Event()
-        self._seen: dict[str, tuple[str, ...]] = {}
+        self._reconciled: dict[str, tuple[str, ...]] = {}
         self._thread = threading.Thread(target=self._run, name="kserve-stand-in", daemon=True)
         self.failure: BaseException | None = None
 
@@ -54,19 +60,19 @@ class Controller:
 
     def look(self) -> None:
         """One round over every InferenceService that something has changed about."""
-        objects = {kind: self._api.list(kind) for kind in SEEN}
+        objects = {kind: self._api.list(kind) for kind in READ_KINDS}
         for isvc in objects["InferenceService"]:
-            own = isvc["metadata"]
+            metadata = isvc["metadata"]
             runtime = _runtime_of(isvc, objects)
             living = _living(isvc, objects)
             state = _versions(isvc, runtime, living)
-            if "deletionTimestamp" in own or self._seen.get(own["uid"]) == state:
+            if "deletionTimestamp" in metadata or self._reconciled.get(metadata["uid"]) == state:
                 continue
             try:
                 self._reconcile(isvc, runtime, living)
-                self._seen[own["uid"]] = state
+                self._reconciled[metadata["uid"]] = state
             except Refused as refused:  # a conflict, or deleted meanwhile: the next round sees it
-                logger.warning("%s/%s: %s", own["namespace"], own["name"], refused)
+                logger.warning("%s/%s: %s", metadata["namespace"], metadata["name"], refused)
 
     def _reconcile(self, isvc: Object, runtime: Object | None, living: Living) -> None:
         try:
@@ -81,12 +87,12 @@ class Controller:
 
     def _take(self, step: Step) -> None:
         target = step.target
-        kind, own = target["kind"], target["metadata"]
+        kind, metadata = target["kind"], target["metadata"]
         if step.verb == "delete":
             logger.info("%s", step.name)
-            self._api.delete(kind, own["name"], own["namespace"])
+            self._api.delete(kind, metadata["name"], metadata["namespace"])
             return
-        existing = self._api.get(kind, own["name"], own["namespace"])
+        existing = self._api.get(kind, metadata["name"], metadata["namespace"])
         if existing is None:
             logger.info("%s", step.name)
             self._api.create(target)
@@ -100,19 +106,19 @@ class Controller:
         Defaults of the API server are filled in by a dry run, as KServe does. Replicas are an
         autoscaler's, unless the class is none.
         """
-        wanted = copy.deepcopy(target)
-        own = wanted["metadata"]
-        own["resourceVersion"] = existing["metadata"]["resourceVersion"]
+        replacement = copy.deepcopy(target)
+        metadata = replacement["metadata"]
+        metadata["resourceVersion"] = existing["metadata"]["resourceVersion"]
         if target["kind"] == "Deployment":
-            if own["annotations"].get(AUTOSCALER_CLASS) != "none":
-                wanted["spec"]["replicas"] = existing["spec"].get("replicas", 1)
+            if metadata["annotations"].get(AUTOSCALER_CLASS) != "none":
+                replacement["spec"]["replicas"] = existing["spec"].get("replicas", 1)
             if REVISION in existing["metadata"].get("annotations", {}):
-                own["annotations"][REVISION] = existing["metadata"]["annotations"][REVISION]
+                metadata["annotations"][REVISION] = existing["metadata"]["annotations"][REVISION]
         if target["kind"] == "Service":
             for kept in ("clusterIP", "clusterIPs"):
-                wanted["spec"][kept] = existing["spec"][kept]
-        filled = self._api.replace(wanted, dry_run=True)
-        return None if filled["spec"] == existing["spec"] else wanted
+                replacement["spec"][kept] = existing["spec"][kept]
+        filled = self._api.replace(replacement, dry_run=True)
+        return None if filled["spec"] == existing["spec"] else replacement
 
     def _write_status(self, isvc: Object, status: Object) -> None:
         before = isvc.get("status", {})
@@ -144,8 +150,8 @@ def _runtime_of(isvc: Object, objects: dict[str, list[Object]]) -> Object | None
     name = isvc["spec"]["predictor"].get("model", {}).get("runtime")
     for kind in ("ServingRuntime", "ClusterServingRuntime"):
         for runtime in objects[kind]:
-            own = runtime["metadata"]
-            if own["name"] == name and own.get("namespace") in (
+            metadata = runtime["metadata"]
+            if metadata["name"] == name and metadata.get("namespace") in (
                 None, isvc["metadata"]["namespace"],
             ):  # fmt: skip
                 return runtime
@@ -154,13 +160,13 @@ def _runtime_of(isvc: Object, objects: dict[str, list[Object]]) -> Object | None
 
 def _living(isvc: Object, objects: dict[str, list[Object]]) -> Living:
     """By labels, as KServe lists what may be orphaned: also what somebody else labelled so."""
-    own = isvc["metadata"]
+    metadata = isvc["metadata"]
 
     def ours(item: Object) -> bool:
         labels: dict[str, str] = item["metadata"].get("labels", {})
         return (
-            str(item["metadata"]["namespace"]) == own["namespace"]
-            and labels.get("serving.kserve.io/inferenceservice") == own["name"]
+            str(item["metadata"]["namespace"]) == metadata["namespace"]
+            and labels.get("serving.kserve.io/inferenceservice") == metadata["name"]
             and labels.get("component") == "predictor"
         )
 
@@ -170,15 +176,15 @@ def _living(isvc: Object, objects: dict[str, list[Object]]) -> Living:
         {
             r["metadata"]["name"]: r
             for r in objects["HTTPRoute"]
-            if r["metadata"]["namespace"] == own["namespace"]
+            if r["metadata"]["namespace"] == metadata["namespace"]
         },
     )
 
 
 def _versions(isvc: Object, runtime: Object | None, living: Living) -> tuple[str, ...]:
-    seen = [isvc, *([runtime] if runtime else []), *living.deployments.values()]
-    seen += [*living.services.values(), *living.routes.values()]
-    return tuple(f"{o['metadata']['uid']}@{o['metadata']['resourceVersion']}" for o in seen)
+    objects = [isvc, *([runtime] if runtime else []), *living.deployments.values()]
+    objects += [*living.services.values(), *living.routes.values()]
+    return tuple(f"{o['metadata']['uid']}@{o['metadata']['resourceVersion']}" for o in objects)
 
 
 def main() -> None:

@@ -91,10 +91,10 @@ def fill_placeholders(container: Object, metadata: Mapping[str, Any]) -> Object:
         values = metadata.get(field.lower(), {})
         known |= {f".{field}.{key}": str(value) for key, value in values.items()}
 
-    def fill(found: re.Match[str]) -> str:
-        if found[1] not in known:
-            raise Invalid("InvalidPredictorSpec", f"unknown placeholder {found[0]}")
-        return known[found[1]]
+    def fill(match: re.Match[str]) -> str:
+        if match[1] not in known:
+            raise Invalid("InvalidPredictorSpec", f"unknown placeholder {match[0]}")
+        return known[match[1]]
 
     filled: Object = json.loads(PLACEHOLDER.sub(fill, json.dumps(container)))
     return filled
@@ -120,8 +120,8 @@ def merged_pod(isvc: Object, predictor: Object, runtime: Object | None) -> Objec
         pod["containers"] = others
     for container in pod["containers"]:
         named = [e for e in container.get("env", []) if e["name"] != "INFERENCE_SERVICE_NAME"]
-        own = {"name": "INFERENCE_SERVICE_NAME", "value": isvc["metadata"]["name"]}
-        container["env"] = [*named, own]
+        service_name = {"name": "INFERENCE_SERVICE_NAME", "value": isvc["metadata"]["name"]}
+        container["env"] = [*named, service_name]
     return pod
 
 
@@ -130,11 +130,11 @@ def merged_container(containers: Sequence[Object], ours: Object) -> Object:
 
     MergeRuntimeContainers in inferenceservice/utils/utils.go.
     """
-    found = [c for c in containers if c["name"] == CONTAINER]
-    if not found:
+    of_runtime = [c for c in containers if c["name"] == CONTAINER]
+    if not of_runtime:
         raise Invalid("InvalidPredictorSpec", f"failed to find {CONTAINER} in ServingRuntime")
-    merged: Object = strategic_merge(found[0], {k: v for k, v in ours.items() if k != "name"})
-    merged["args"] = [*found[0].get("args", []), *ours.get("args", [])]
+    merged: Object = strategic_merge(of_runtime[0], {k: v for k, v in ours.items() if k != "name"})
+    merged["args"] = [*of_runtime[0].get("args", []), *ours.get("args", [])]
     return merged
 
 

@@ -54,10 +54,10 @@ def desired(isvc: Object, runtime: Object | None, living: Living) -> Plan:
         predictor = _canary_predictor(stable, canary)
         made = workload(isvc, predictor, runtime, _canary_replicas(stable, canary))
         steps += [Step("apply", each) for each in made]
-    wanted = {predictor_name(name, stable.get("name", ""))}
-    wanted |= {predictor_name(name, c["predictor"]["name"]) for c in canaries}
-    steps += [Step("delete", d) for n, d in living.deployments.items() if n not in wanted]
-    steps += [Step("delete", s) for n, s in living.services.items() if n not in wanted]
+    names = {predictor_name(name, stable.get("name", ""))}
+    names |= {predictor_name(name, c["predictor"]["name"]) for c in canaries}
+    steps += [Step("delete", d) for n, d in living.deployments.items() if n not in names]
+    steps += [Step("delete", s) for n, s in living.services.items() if n not in names]
     service, deployment = workload(isvc, stable, runtime, _stable_replicas(isvc, ready))
     steps += [Step("apply", service), Step("apply", deployment)]
     existing = living.deployments.get(deployment["metadata"]["name"], {})
@@ -76,9 +76,9 @@ def _refuse_what_is_not_here(isvc: Object) -> None:
 
 
 def _canary_replicas(stable: Object, canary: Object) -> int:
-    given = canary["predictor"].get("minReplicas")
-    if given is not None:
-        return int(given)
+    replicas = canary["predictor"].get("minReplicas")
+    if replicas is not None:
+        return int(replicas)
     return math.ceil(int(stable.get("minReplicas", 1)) * int(canary["trafficPercent"]) / 100)
 
 
@@ -90,8 +90,8 @@ def _stable_replicas(isvc: Object, ready: set[str]) -> int:
         for c in isvc["spec"].get("canary", [])
         if c["predictor"]["name"] in ready
     )
-    wanted = int(stable.get("minReplicas", 1))
-    return max(wanted - lent, 1) if lent else wanted
+    replicas = int(stable.get("minReplicas", 1))
+    return max(replicas - lent, 1) if lent else replicas
 
 
 def _canary_predictor(stable: Object, canary: Object) -> Object:

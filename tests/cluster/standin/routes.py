@@ -58,16 +58,16 @@ def _h2c(port: Object) -> bool:
 
 
 def _rule(isvc: Object, service: Object, matches: list[Object], port: int) -> Object:
-    own = isvc["metadata"]
+    metadata = isvc["metadata"]
     headers = [
-        {"name": "KServe-Isvc-Name", "value": own["name"]},
-        {"name": "KServe-Isvc-Namespace", "value": own["namespace"]},
+        {"name": "KServe-Isvc-Name", "value": metadata["name"]},
+        {"name": "KServe-Isvc-Namespace", "value": metadata["namespace"]},
     ]
     timeout = isvc["spec"]["predictor"].get("timeout", TIMEOUT_S)
     return {
         "matches": matches,
         "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": headers}}],
-        "backendRefs": [_backend(service["metadata"]["name"], own["namespace"], port)],
+        "backendRefs": [_backend(service["metadata"]["name"], metadata["namespace"], port)],
         "timeouts": {"request": f"{timeout}s"},
     }
 
@@ -95,20 +95,20 @@ def _weighted(isvc: Object, rule: Object, ready: set[str]) -> Object:
 
 
 def _route(isvc: Object, name: str, rules: list[Object]) -> Object:
-    own = isvc["metadata"]
-    annotations = own.get("annotations", {})
+    metadata = isvc["metadata"]
+    annotations = metadata.get("annotations", {})
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",
         "metadata": {
             "name": name,
-            "namespace": own["namespace"],
-            "labels": dict(own.get("labels", {})),
+            "namespace": metadata["namespace"],
+            "labels": dict(metadata.get("labels", {})),
             "annotations": {k: v for k, v in annotations.items() if k not in NOT_COPIED},
             "ownerReferences": [owner(isvc)],
         },
         "spec": {
-            "hostnames": [host(name, own["namespace"])],
+            "hostnames": [host(name, metadata["namespace"])],
             "parentRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway"} | GATEWAY],
             "rules": copy.deepcopy(rules),
         },

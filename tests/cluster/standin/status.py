@@ -23,18 +23,18 @@ class Living:
 
 def ready_canaries(isvc: Object, living: Living) -> set[str]:
     """Those with an available pod."""
-    found = set()
+    names = set()
     for canary in isvc["spec"].get("canary", []):
         name = predictor_name(isvc["metadata"]["name"], canary["predictor"]["name"])
         if living.deployments.get(name, {}).get("status", {}).get("availableReplicas", 0) > 0:
-            found.add(canary["predictor"]["name"])
-    return found
+            names.add(canary["predictor"]["name"])
+    return names
 
 
 def _condition(deployment: Object, kind: str) -> Object:
     conditions = deployment.get("status", {}).get("conditions", [])
-    found: Object = next((c for c in conditions if c["type"] == kind), {})
-    return found
+    matching: Object = next((c for c in conditions if c["type"] == kind), {})
+    return matching
 
 
 def predictor_condition(deployment: Object) -> Object:
@@ -58,12 +58,16 @@ def predictor_condition(deployment: Object) -> Object:
     failure = _condition(deployment, "ReplicaFailure")
     if failure.get("status") == "True":
         source, status = failure, "False"
-    return _told("PredictorReady", status, source.get("reason", ""), source.get("message", ""))
+    return _new_condition(
+        "PredictorReady", status, source.get("reason", ""), source.get("message", "")
+    )
 
 
-def _told(kind: str, status: str, reason: str = "", message: str = "", **more: str) -> Object:
-    told = {"type": kind, "status": status, "reason": reason, "message": message, **more}
-    return {k: v for k, v in told.items() if v}
+def _new_condition(
+    kind: str, status: str, reason: str = "", message: str = "", **more: str
+) -> Object:
+    condition = {"type": kind, "status": status, "reason": reason, "message": message, **more}
+    return {k: v for k, v in condition.items() if v}
 
 
 def _ingress_condition(isvc: Object, living: Living) -> Object:
@@ -72,25 +76,27 @@ def _ingress_condition(isvc: Object, living: Living) -> Object:
     checks = ((predictor_name(name), "Predictor"), (name, "InferenceService"))
     for route, component in checks:
         if problem := problem_of(living.routes.get(route), component):
-            return _told("IngressReady", "False", *problem)
-    return _told("IngressReady", "True")
+            return _new_condition("IngressReady", "False", *problem)
+    return _new_condition("IngressReady", "True")
 
 
 def status_of(
     isvc: Object, runtime: Object | None, living: Living, predictor_ready: Object, ready: set[str]
 ) -> Object:
     """`observedGeneration` is the stable Deployment's, not the InferenceService's (line 456)."""
-    own, stable = isvc["metadata"], isvc["spec"]["predictor"]
+    metadata, stable = isvc["metadata"], isvc["spec"]["predictor"]
     canaries = isvc["spec"].get("canary", [])
-    deployment_name = predictor_name(own["name"], stable.get("name", ""))
+    deployment_name = predictor_name(metadata["name"], stable.get("name", ""))
     deployment = living.deployments.get(deployment_name, {})
     ingress = _ingress_condition(isvc, living)
     conditions = [ingress, predictor_ready, _ready_of(predictor_ready, ingress)]
-    conditions.append(_told("Stopped", "False", severity="Info"))
+    conditions.append(_new_condition("Stopped", "False", severity="Info"))
     if canaries:
         all_ready = len(ready) == len(canaries)
         reason = "AllCanariesReady" if all_ready else "CanariesNotReady"
-        conditions.append(_told("CanaryPredictorReady", str(all_ready), reason, severity="Info"))
+        conditions.append(
+            _new_condition("CanaryPredictorReady", str(all_ready), reason, severity="Info")
+        )
     status: Object = {
         "deploymentMode": "Standard",
         "conditions": sorted(conditions, key=lambda c: str(c["type"])),
@@ -113,22 +119,22 @@ def status_of(
         key = "clusterServingRuntimeName" if cluster else "servingRuntimeName"
         status[key] = runtime["metadata"]["name"]
     if predictor_ready["status"] == "True":
-        url = f"http://{host(deployment_name, own['namespace'])}"
+        url = f"http://{host(deployment_name, metadata['namespace'])}"
         status["components"]["predictor"]["url"] = url
     if ingress["status"] == "True":
-        status["url"] = f"http://{host(own['name'], own['namespace'])}"
-        address = f"http://{deployment_name}.{own['namespace']}.svc.cluster.local"
+        status["url"] = f"http://{host(metadata['name'], metadata['namespace'])}"
+        address = f"http://{deployment_name}.{metadata['namespace']}.svc.cluster.local"
         status["address"] = {"url": address}
     return status
 
 
 def _ready_of(*dependents: Object) -> Object:
     """Ready is the worst of the two it depends on; the canary is not among them."""
-    for wanted in ("False", "Unknown"):
+    for status in ("False", "Unknown"):
         for condition in dependents:
-            if condition["status"] == wanted:
+            if condition["status"] == status:
                 return condition | {"type": "Ready"}
-    return _told("Ready", "True")
+    return _new_condition("Ready", "True")
 
 
 def _model_status(conditions: list[Object]) -> Object:

@@ -47,26 +47,26 @@ def meta(isvc: Object, predictor: Object, runtime: Object | None, uri: str | Non
     One map for Deployment, pods and Service: a label or annotation of the InferenceService that
     changes restarts every pod.
     """
-    own = isvc["metadata"]
+    metadata = isvc["metadata"]
     spec = (runtime or {}).get("spec", {}) if "model" in predictor else {}
-    name = predictor_name(own["name"], predictor.get("name", ""))
+    name = predictor_name(metadata["name"], predictor.get("name", ""))
     labels = {
         **spec.get("labels", {}),
-        **own.get("labels", {}),
+        **metadata.get("labels", {}),
         **predictor.get("labels", {}),
-        "serving.kserve.io/inferenceservice": own["name"],
+        "serving.kserve.io/inferenceservice": metadata["name"],
         "component": "predictor",
         "app": f"isvc.{name}",
     }
     annotations = {
         **_copied(spec.get("annotations", {})),
-        **_copied(own.get("annotations", {})),
+        **_copied(metadata.get("annotations", {})),
         **({} if uri is None else {SOURCE_URI: uri}),
         **_copied(predictor.get("annotations", {})),
     }
     return {
         "name": name,
-        "namespace": own["namespace"],
+        "namespace": metadata["namespace"],
         "labels": labels,
         "annotations": annotations,
         "ownerReferences": [owner(isvc)],

@@ -16,6 +16,7 @@ from tests.contract.admin.opened import (
     default_version,
     free_port,
 )
+from tests.deadlines import DEADLINE_S
 from tests.serving import Server
 
 
@@ -71,14 +72,14 @@ def with_port(repository: Path) -> Iterator[Served]:
 @pytest.fixture
 def anybody(with_token: Served) -> Iterator[httpx.Client]:
     """Somebody without a token."""
-    with httpx.Client(base_url=with_token.url, timeout=30.0) as client:
+    with httpx.Client(base_url=with_token.url, timeout=DEADLINE_S) as client:
         yield client
 
 
 @pytest.fixture
 def operator(with_token: Served) -> Iterator[httpx.Client]:
     """Somebody with the token; leaves version 2 as the one that answers, and no shadow."""
-    with httpx.Client(base_url=with_token.url, headers=BEARER, timeout=30.0) as client:
+    with httpx.Client(base_url=with_token.url, headers=BEARER, timeout=DEADLINE_S) as client:
         yield client
         client.delete("/admin/shadow").raise_for_status()
         client.post(f"{MODELS}/minilm/load").raise_for_status()

@@ -38,7 +38,7 @@ class Served(Server):
 
     def __init__(self, repository: Path, *flags: str) -> None:
         self.admin_port = free_port()
-        super().__init__(f"--model-dir={repository}", "--drain-delay=0", *flags)
+        super().__init__(f"--model-dir={repository}", "--drain-delay-s=0", *flags)
 
     @property
     def admin_url(self) -> str:

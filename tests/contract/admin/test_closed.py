@@ -20,12 +20,13 @@ from tests.contract.admin.opened import (
     default_version,
     kserve_stub,
 )
+from tests.deadlines import DEADLINE_S
 from tests.serving import Server
 
 
 @pytest.fixture(scope="module")
 def outsider(closed: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=closed.url, headers=BEARER) as client:
+    with httpx.Client(base_url=closed.url, headers=BEARER, timeout=DEADLINE_S) as client:
         yield client
 
 
@@ -98,7 +99,7 @@ def raw(server: Server, method: str, target: str, headers: dict[str, str] | None
     Raises:
         OSError: there is no answer.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=5.0)
+    connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=DEADLINE_S)
     try:
         connection.request(method, target, body=b"{}", headers=headers or {})
         return connection.getresponse().status
@@ -175,4 +176,4 @@ def test_closed_to_the_proto_of_kserve(
 
 def test_admin_port_is_off_by_default(closed: Served) -> None:
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", closed.admin_port), timeout=5.0)
+        socket.create_connection(("127.0.0.1", closed.admin_port), timeout=DEADLINE_S)

@@ -20,21 +20,21 @@ SHADOW: dict[str, Any] = {
 
 def test_shadow(with_token: Served, operator: httpx.Client) -> None:
     assert operator.get("/admin/shadow").json()["active"] is False
-    begun = operator.put("/admin/shadow", json=SHADOW | {"key": "key-of-the-canary"})
-    assert begun.status_code == 200
-    told = begun.json()
-    assert told["active"] is True
-    assert (told["url"], told["model"], told["version"]) == (SHADOW["url"], "minilm", "2")
-    assert told["share"] == 0.5
-    assert 50 < told["left_s"] <= 60
-    assert (told["totals"]["compared"], told["totals"]["smallest"]) == (0, None)
+    started = operator.put("/admin/shadow", json=SHADOW | {"key": "key-of-the-canary"})
+    assert started.status_code == 200
+    status = started.json()
+    assert status["active"] is True
+    assert (status["url"], status["model"], status["version"]) == (SHADOW["url"], "minilm", "2")
+    assert status["share"] == 0.5
+    assert 50 < status["left_s"] <= 60
+    assert (status["totals"]["compared"], status["totals"]["smallest"]) == (0, None)
     again = operator.put("/admin/shadow", json=SHADOW | {"seconds": 600}).json()
     assert 500 < again["left_s"] <= 600
     assert 0 < again["age_s"] < 60
     assert operator.get("/admin/shadow").json()["active"] is True
     assert operator.delete("/admin/shadow").json()["active"] is False
     assert operator.get("/admin/shadow").json()["active"] is False
-    assert "key-of-the-canary" not in begun.text + "\n".join(with_token.lines)
+    assert "key-of-the-canary" not in started.text + "\n".join(with_token.lines)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_shadow(with_token: Served, operator: httpx.Client) -> None:
     [
         ({"url": "canary:8080"}, 400, "url: canary:8080: not a server's URL"),
         ({"url": "ftp://canary"}, 400, "url: "),
-        ({"url": "http://canary/v2/models/m"}, 400, "url: without a path"),
+        ({"url": "http://canary/v2/models/m"}, 400, "url: give no path"),
         ({"url": "http://user:word@canary"}, 400, "url: "),
         ({"url": 5}, 400, "$.url"),
         ({"url": "http://" + "a" * 3000}, 400, "$.url"),

@@ -16,6 +16,7 @@ from tests.contract.admin.opened import (
     default_version,
 )
 from tests.contract.helpers import soon
+from tests.deadlines import DEADLINE_S
 
 
 def assert_unauthorized(response: httpx.Response) -> None:
@@ -49,13 +50,15 @@ def test_with_a_wrong_token(anybody: httpx.Client, headers: dict[str, str]) -> N
 @pytest.mark.parametrize(("method", "path"), [*ROUTES, ("GET", "/admin/nothing")])
 def test_without_a_token(with_token: Served, anybody: httpx.Client, method: str, path: str) -> None:
     assert_unauthorized(anybody.request(method, path))
-    assert_unauthorized(httpx.request(method, with_token.admin_url + path))
+    assert_unauthorized(httpx.request(method, with_token.admin_url + path, timeout=DEADLINE_S))
     assert default_version(anybody) == "2"
 
 
 def test_refused_body_is_not_read(with_token: Served) -> None:
     """Who has no token may not make the server wait, nor take its memory."""
-    with socket.create_connection(("127.0.0.1", with_token.http_port), timeout=5.0) as connection:
+    with socket.create_connection(
+        ("127.0.0.1", with_token.http_port), timeout=DEADLINE_S
+    ) as connection:
         head = f"POST {UNLOAD} HTTP/1.1\r\nhost: test\r\ncontent-length: {8 << 20}\r\n\r\n"
         connection.sendall(head.encode())
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
@@ -70,7 +73,7 @@ def test_refused_body_is_not_read(with_token: Served) -> None:
 @pytest.mark.parametrize("url", ["url", "admin_url"])
 def test_with_the_token(with_token: Served, url: str, headers: dict[str, str]) -> None:
     url = getattr(with_token, url) + "/v2/repository/index"
-    assert httpx.post(url, headers=headers).status_code == 200
+    assert httpx.post(url, headers=headers, timeout=DEADLINE_S).status_code == 200
 
 
 def test_token_is_not_for_inference(anybody: httpx.Client) -> None:

@@ -9,8 +9,9 @@ import httpx
 import numpy as np
 import pytest
 
-from predictor.server.kserve_sdk import messages
+from predictor.kserve_sdk import messages
 from tests.contract.helpers import MODEL
+from tests.deadlines import DEADLINE_S
 
 LIMIT_BYTES = 8 << 20
 LIMIT_INPUTS = 2048
@@ -31,8 +32,8 @@ all_protocols = pytest.mark.parametrize("protocol", [*PATHS, "grpc"])
 
 
 def show_nothing_of_the_insides(text: str) -> None:
-    found = INSIDES.search(text)
-    assert found is None, f"{found[0]!r} in {text[:500]}"
+    match = INSIDES.search(text)
+    assert match is None, f"{match[0]!r} in {text[:500]}"
 
 
 def body(protocol: str, inputs: Any, model: str = MODEL) -> dict[str, Any]:
@@ -103,7 +104,7 @@ class Refusal:
 def refused(stub: Any, message: Any, **options: Any) -> Refusal:
     """The error that a ModelInfer ends with."""
     with pytest.raises(grpc.RpcError) as raised:
-        stub.ModelInfer(message, timeout=30.0, **options)
+        stub.ModelInfer(message, timeout=DEADLINE_S, **options)
     error = cast(grpc.Call, raised.value)
     refusal = Refusal(error.code(), error.details() or "", dict(error.trailing_metadata() or ()))
     show_nothing_of_the_insides(refusal.message)
@@ -113,7 +114,7 @@ def refused(stub: Any, message: Any, **options: Any) -> Refusal:
 def vectors_of(protocol: str, http: httpx.Client, stub: Any, text: str) -> Any:
     """The one text's vector over any protocol."""
     if protocol == "grpc":
-        answer = stub.ModelInfer(infer_message(text), timeout=30.0)
+        answer = stub.ModelInfer(infer_message(text), timeout=DEADLINE_S)
         return np.frombuffer(answer.raw_output_contents[0], "<f4")
     response = http.post(PATHS[protocol], json=body(protocol, [text]))
     assert response.status_code == 200, response.text

@@ -11,7 +11,8 @@ import grpc
 import httpx
 import pytest
 
-from predictor.server.kserve_sdk import services
+from predictor.kserve_sdk import services
+from tests.deadlines import DEADLINE_S
 from tests.integration.bad_input.asking import (
     show_nothing_of_the_insides,
 )
@@ -28,7 +29,7 @@ def http(server: Server) -> Iterator[httpx.Client]:
             show_nothing_of_the_insides(response.text)
 
     with httpx.Client(
-        base_url=server.url, timeout=30.0, event_hooks={"response": [look]}
+        base_url=server.url, timeout=DEADLINE_S, event_hooks={"response": [look]}
     ) as client:
         yield client
 
@@ -43,6 +44,6 @@ def stub(server: Server) -> Iterator[Any]:
 @pytest.fixture(scope="module", autouse=True)
 def nothing_is_our_fault(server: Server) -> Iterator[None]:
     """No request of these files may make the server log an error."""
-    seen = len(server.events)
+    count = len(server.events)
     yield
-    assert not [e for e in server.events[seen:] if e["level"] in ("error", "critical")]
+    assert not [e for e in server.events[count:] if e["level"] in ("error", "critical")]

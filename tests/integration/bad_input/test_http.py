@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.contract.helpers import MODEL
+from tests.deadlines import DEADLINE_S
 from tests.integration.bad_input.asking import (
     INFER,
     PATHS,
@@ -21,12 +22,42 @@ from tests.serving import Server
 
 
 @rest_protocols
-@pytest.mark.parametrize("coding", ["gzip", "br", "deflate, gzip"])
-def test_a_compressed_body(http: httpx.Client, protocol: str, coding: str) -> None:
+@pytest.mark.parametrize("coding", ["br", "deflate", "deflate, gzip", "zstd"])
+def test_a_body_that_is_compressed_in_another_way(
+    http: httpx.Client, protocol: str, coding: str
+) -> None:
     content = gzip.compress(json.dumps(body(protocol, ["a"])).encode())
     response = http.post(PATHS[protocol], content=content, headers={"content-encoding": coding})
-    assert response.status_code == 400
-    assert "compressed bodies are not supported" in message_of(protocol, response)
+    assert response.status_code == 415
+    assert response.headers["accept-encoding"] == "gzip, identity"
+    assert "supported: gzip, identity" in message_of(protocol, response)
+
+
+@rest_protocols
+@pytest.mark.parametrize("coding", ["gzip", "GZip", "x-gzip", "identity", "IDENTITY"])
+def test_a_body_in_gzip(http: httpx.Client, protocol: str, coding: str) -> None:
+    content = json.dumps(body(protocol, ["a"])).encode()
+    expected = http.post(PATHS[protocol], content=content)
+    if "gzip" in coding.lower():
+        content = gzip.compress(content)
+    response = http.post(PATHS[protocol], content=content, headers={"content-encoding": coding})
+    assert response.status_code == expected.status_code == 200
+
+
+def test_a_body_that_is_not_gzip(http: httpx.Client) -> None:
+    whole = gzip.compress(json.dumps(body("tei", ["a"])).encode())
+    for content in (b"{}", whole[:-4], whole + b"x", b""):
+        response = http.post(PATHS["tei"], content=content, headers={"content-encoding": "gzip"})
+        assert response.status_code == 400
+        assert "gzip" in message_of("tei", response)
+
+
+def test_a_body_that_unpacks_to_too_much(http: httpx.Client) -> None:
+    bomb = gzip.compress(bytes(200 << 20), compresslevel=9)
+    assert len(bomb) < 1 << 20
+    response = http.post(PATHS["tei"], content=bomb, headers={"content-encoding": "gzip"})
+    assert response.status_code == 413
+    assert "after decompression" in message_of("tei", response)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +92,9 @@ def test_the_connection_is_good_after_every_refusal(server: Server) -> None:
         ("POST", "/v2/repository/models/minilm/unload", good),
         ("POST", "/embed", "x"),
     ]
-    with socket.create_connection(("127.0.0.1", server.http_port), timeout=10.0) as connection:
+    with socket.create_connection(
+        ("127.0.0.1", server.http_port), timeout=DEADLINE_S
+    ) as connection:
         answers = connection.makefile("rb")
         for method, path, content in refused_requests:
             assert _exchange(connection, answers, method, path, content) in (400, 404, 405)
@@ -86,8 +119,10 @@ def _exchange(connection: socket.socket, answers: Any, method: str, path: str, b
     "request_",
     [b"nonsense\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST /embed HTTP/1.1\r\ncontent-length: x"],
 )
-def test_what_is_not_http(server: Server, request_: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", server.http_port), timeout=10.0) as connection:
+def test_a_request_that_is_not_http_is_refused(server: Server, request_: bytes) -> None:
+    with socket.create_connection(
+        ("127.0.0.1", server.http_port), timeout=DEADLINE_S
+    ) as connection:
         connection.sendall(request_ + b"\r\n\r\n")
         answer = connection.recv(1000)
     assert answer.startswith(b"HTTP/1.1 400 ")

@@ -7,8 +7,9 @@ import grpc
 import httpx
 import pytest
 
-from predictor.server.kserve_sdk import messages
+from predictor.kserve_sdk import messages
 from tests.contract.helpers import counted
+from tests.deadlines import DEADLINE_S
 from tests.integration.bad_input.asking import (
     LIMIT_BYTES,
     LIMIT_INPUTS,
@@ -70,7 +71,7 @@ def test_a_grpc_message_over_the_limit(stub: Any) -> None:
     refusal = refused(stub, infer_message(b" " * 10_000_000))
     assert refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert str(LIMIT_BYTES) in refusal.message
-    assert stub.ServerReady(messages.ServerReadyRequest(), timeout=10.0).ready
+    assert stub.ServerReady(messages.ServerReadyRequest(), timeout=DEADLINE_S).ready
 
 
 @all_protocols

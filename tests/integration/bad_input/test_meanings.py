@@ -7,20 +7,27 @@ from typing import Any, cast
 import grpc
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from predictor import errors
-from predictor.access import Guard
-from predictor.protocols.wire import Decoded, Encoded
-from predictor.repository import Answers, Repository
+from predictor.access import Authenticator
+from predictor.kserve_sdk import services
+from predictor.repository import Repository, RoutingTable
 from predictor.server.admin import Admin
-from predictor.server.drift_watch import DriftWatch
+from predictor.server.application import put_together
 from predictor.server.grpc_server import GrpcServer
-from predictor.server.inference import Call, Inference
-from predictor.server.kserve_sdk import kserve_app, services
-from predictor.server.model import EmbeddingModel
-from predictor.server.rest import Rest
+from predictor.server.http.app import HttpApplication
+from predictor.server.http.route import Router
+from predictor.server.http.services import Services
+from predictor.server.http.watches import Watches
+from predictor.server.inference import Inference, RequestContext
+from predictor.server.ledger import Ledger
+from predictor.server.metrics.exposition import Exposition
+from predictor.server.model import ServedModel, TaskCall
+from predictor.server.shadow.shadow import ShadowSender
+from predictor.server.watch.drift import DriftWatch
 from predictor.settings import ServerSettings, Settings
-from predictor.types import EmbedRequest
+from predictor.tasks import Task
 from tests.contract.helpers import MODEL
 from tests.integration.bad_input.asking import (
     PATHS,
@@ -29,19 +36,28 @@ from tests.integration.bad_input.asking import (
     message_of,
     rest_protocols,
 )
+from tests.unit.protocols.calls import Sent
+
+APPLICATION = put_together()
 
 
 class Failing:
-    """A model in KServe's registry that answers every request with one error."""
+    """A model that answers every request with one error."""
 
-    name, version, revision = "fake", "1", "none"
-    is_healthy = ready = True
+    name = "fake"
+    version = "1"
+    revision = "none"
+    is_healthy = True
+    task_names = tuple(APPLICATION.tasks)
+
+    def task(self, name: str) -> Task[Any, Any]:
+        return APPLICATION.tasks[name]
 
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    async def __call__(self, request: EmbedRequest) -> Any:
-        del request
+    async def __call__(self, call: TaskCall) -> Any:
+        del call
         raise self._error
 
 
@@ -59,16 +75,39 @@ class OneModel:
 
 
 def inference_with(error: Exception) -> Inference:
-    models = cast(Answers[EmbeddingModel], OneModel(Failing(error)))
-    return Inference(models, Guard(None), max_concurrent=8)
+    models = cast(RoutingTable[ServedModel], OneModel(Failing(error)))
+    return Inference(
+        models,
+        Authenticator(None),
+        Ledger(1 << 30),
+        max_concurrent=8,
+        tasks=APPLICATION.tasks,
+        tensors=APPLICATION.tensors,
+    )
 
 
-def application(error: Exception) -> Rest:
-    return Rest(inference_with(error), Settings(), CLOSED, kserve_app)
+def application(error: Exception) -> HttpApplication:
+    services = Services(
+        settings=Settings(),
+        inference=inference_with(error),
+        admin=CLOSED,
+        codecs=APPLICATION.codecs,
+        openapi=lambda model: {},
+        exposition=Exposition(REGISTRY),
+        watches=Watches(),
+        figures=None,
+    )
+    return HttpApplication(services, Router(APPLICATION.routes))
 
 
 # Nothing here asks for a change.
-CLOSED = Admin(cast(Repository[EmbeddingModel], None), None, None, cast(DriftWatch, None))
+CLOSED = Admin(
+    cast(Repository[ServedModel], None),
+    None,
+    None,
+    cast(DriftWatch, None),
+    cast(ShadowSender, None),
+)
 
 
 STATUSES: list[tuple[errors.PredictorError, int, int, grpc.StatusCode, str | None]] = [
@@ -84,6 +123,7 @@ STATUSES: list[tuple[errors.PredictorError, int, int, grpc.StatusCode, str | Non
     (errors.BodyTooLarge("why"), 413, 413, grpc.StatusCode.RESOURCE_EXHAUSTED, None),
     (errors.Overloaded("why", 2.6), 429, 429, grpc.StatusCode.RESOURCE_EXHAUSTED, "3"),
     (errors.TooManyRequests("why"), 429, 429, grpc.StatusCode.RESOURCE_EXHAUSTED, "1"),
+    (errors.TooManyBytes("why"), 429, 429, grpc.StatusCode.RESOURCE_EXHAUSTED, "1"),
     (errors.DeadlineExceeded("why"), 504, 504, grpc.StatusCode.DEADLINE_EXCEEDED, None),
     (errors.NotReady("why", 5.0), 503, 503, grpc.StatusCode.UNAVAILABLE, "5"),
     (errors.EngineOutOfMemory("why"), 503, 503, grpc.StatusCode.UNAVAILABLE, "1"),
@@ -125,7 +165,7 @@ async def grpc_with() -> AsyncIterator[Callable[[Exception], Any]]:
 
     async def start(error: Exception) -> str:
         settings = Settings(server=ServerSettings(host="127.0.0.1", grpc_port=0))
-        server_ = GrpcServer(inference_with(error), CLOSED, settings)
+        server_ = GrpcServer(inference_with(error), APPLICATION.grpc_codec, CLOSED, settings)
         port = await server_.start()
         started.append(server_)
         return f"127.0.0.1:{port}"
@@ -160,11 +200,13 @@ async def test_our_own_fault_shows_an_id_and_nothing_else(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     inference = inference_with(RuntimeError("secret"))
-    call = Call(
-        protocol="v1",
-        decode=lambda: Decoded(EmbedRequest(["a"], "v1"), None),
-        encode=lambda options, result: Encoded(b""),
+    call = RequestContext(
+        codec=APPLICATION.codecs["v1"],
+        body=b'{"instances": ["a"]}',
+        headers=Sent({}),
         request_id="r-1",
+        route="/v1/models/{model}:predict",
+        task="embed",
     )
     with caplog.at_level(logging.ERROR), pytest.raises(errors.Internal) as raised:
         await inference.answer(call)
@@ -212,5 +254,5 @@ async def test_a_fault_outside_of_inference(caplog: pytest.LogCaptureFixture) ->
         response = await client.get("/info")  # the fake model has nothing to tell
     assert response.status_code == 500
     request_id = response.headers["x-request-id"]
-    assert response.json() == {"error": f"internal error; request id {request_id}"}
+    assert response.json()["error"] == f"internal error; request id {request_id}"
     assert [r for r in caplog.records if r.__dict__.get("request_id") == request_id]

@@ -6,8 +6,9 @@ import grpc
 import httpx
 import pytest
 
-from predictor.server.kserve_sdk import messages
+from predictor.kserve_sdk import messages
 from tests.contract.helpers import MODEL
+from tests.deadlines import DEADLINE_S
 from tests.integration.bad_input.asking import (
     PATHS,
     body,
@@ -68,11 +69,12 @@ def test_an_unknown_version(http: httpx.Client, stub: Any, version: str) -> None
 
 
 @pytest.mark.parametrize(("name", "version"), [("nope", ""), (MODEL, "7")])
-@pytest.mark.parametrize("call", ["ModelReady", "ModelMetadata"])
-def test_grpc_metadata_of_what_is_not_served(stub: Any, call: str, name: str, version: str) -> None:
-    request = getattr(messages, f"{call}Request")(name=name, version=version)
+def test_grpc_metadata_of_what_is_not_served(stub: Any, name: str, version: str) -> None:
+    request = messages.ModelReadyRequest(name=name, version=version)
+    assert not stub.ModelReady(request, timeout=DEADLINE_S).ready
+    request = messages.ModelMetadataRequest(name=name, version=version)
     with pytest.raises(grpc.RpcError) as raised:
-        getattr(stub, call)(request, timeout=10.0)
+        stub.ModelMetadata(request, timeout=DEADLINE_S)
     assert cast(grpc.Call, raised.value).code() is grpc.StatusCode.NOT_FOUND
 
 

@@ -6,7 +6,7 @@ import grpc
 import httpx
 import pytest
 
-from predictor.server.kserve_sdk import messages
+from predictor.kserve_sdk import messages
 from tests.integration.bad_input.asking import (
     INFER,
     body,
@@ -61,8 +61,8 @@ def test_a_long_value_does_not_hide_the_error_over_grpc(stub: Any, changes: dict
     # gRPC puts the sentence into a header, and a client drops headers of more than 8 KiB.
     refusal = refused(stub, infer_message(b"a", **changes))
     named = "model" in changes or "version" in changes
-    wanted = grpc.StatusCode.NOT_FOUND if named else grpc.StatusCode.INVALID_ARGUMENT
-    assert refusal.code is wanted
+    expected = grpc.StatusCode.NOT_FOUND if named else grpc.StatusCode.INVALID_ARGUMENT
+    assert refusal.code is expected
     assert len(refusal.message) < 500
 
 

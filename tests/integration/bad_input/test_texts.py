@@ -62,8 +62,8 @@ def test_an_empty_text_is_refused_by_tei(http: httpx.Client, inputs: Any) -> Non
 @all_protocols
 def test_nul_bytes_are_text_like_any_other(http: httpx.Client, stub: Any, protocol: str) -> None:
     # This model's tokenizer drops control characters.
-    given, expected = (vectors_of(protocol, http, stub, text) for text in ("a\0b", "ab"))
-    np.testing.assert_allclose(given, expected, atol=1e-5)
+    with_nul, expected = (vectors_of(protocol, http, stub, text) for text in ("a\0b", "ab"))
+    np.testing.assert_allclose(with_nul, expected, atol=1e-5)
 
 
 @rest_protocols
@@ -71,7 +71,9 @@ def test_nul_bytes_are_text_like_any_other(http: httpx.Client, stub: Any, protoc
     "written",
     [rb"\ud800", rb"a\udfffb", rb"\ud83d", rb"\ude00\ud83d", b"\xed\xa0\x80", b"\xff", b"\n"],
 )
-def test_what_is_no_text(http: httpx.Client, protocol: str, written: bytes) -> None:
+def test_a_text_that_is_not_valid_unicode_is_refused(
+    http: httpx.Client, protocol: str, written: bytes
+) -> None:
     """Lone surrogates, bytes that are not UTF-8, control characters that JSON wants escaped."""
     whole = json.dumps(body(protocol, ["HERE"])).encode().replace(b"HERE", written)
     response = http.post(PATHS[protocol], content=whole)

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from predictor import repository
+from predictor.bundle.source import read_source
 from predictor.export.convert import convert_cached
-from predictor.export.source import read_source
 from predictor.settings import ModelSettings
+from tests.command import run_command
+from tests.deadlines import DEADLINE_S
 from tests.integration.test_plain_onnx import VOCABULARY
+from tests.serving import FREE_PORTS
 
 HIDDEN, INNER = 16, 32
 CONFIG: dict[str, Any] = {
@@ -57,7 +60,7 @@ def put(path: Path, content: object) -> None:
 
 
 def load(folder: Path, cache: Path) -> repository.LoadedModel:
-    return repository.open_model(
+    return repository.load_model(
         ModelSettings(model_dir=str(folder), cache_dir=str(cache), threads=1)
     )
 
@@ -66,20 +69,31 @@ def convert(folder: Path, cache: Path) -> Path:
     return convert_cached(read_source(folder), cache, threads=1)
 
 
-def serve(*flags: str, through: tuple[str, ...] = ("-m", "predictor")) -> tuple[int, str]:
-    """Exit code, and what follows `predictor: ` in the one line that says what is wrong."""
-    finished = subprocess.run(
-        [sys.executable, *through, "serve", "--host=127.0.0.1", *flags],
-        capture_output=True,
-        text=True,
-        timeout=30.0,
-        check=False,
-    )
-    assert "Traceback" not in finished.stderr, finished.stderr
-    lines = [line for line in finished.stderr.splitlines() if line.startswith("predictor: ")]
-    assert len(lines) == 1, finished.stderr
-    assert finished.stdout == ""
-    return finished.returncode, lines[0].removeprefix("predictor: ")
+def serve(*flags: str, through: tuple[str, ...] | None = None) -> tuple[int, str]:
+    """Exit code, and what follows `predictor: ` in the one line that says what is wrong.
+
+    Args:
+        flags: of `predictor serve`.
+        through: arguments of Python that start the command in another way than as a user does.
+    """
+    words = ("serve", "--host=127.0.0.1", *FREE_PORTS, *flags)
+    if through is None:
+        ended = run_command(*words)
+        code, out, err = ended.code, ended.out, ended.err
+    else:
+        done = subprocess.run(
+            [sys.executable, *through, *words],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        code, out, err = done.returncode, done.stdout, done.stderr
+    assert "Traceback" not in err, err
+    lines = [line for line in err.splitlines() if line.startswith("predictor: ")]
+    assert len(lines) == 1, err
+    assert out == ""
+    return code, lines[0].removeprefix("predictor: ")
 
 
 def cut(path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from predictor import repository
-from predictor.engine.bundle import read_bundle, sha256
+from predictor.bundle.manifest import read_bundle, sha256
 from predictor.errors import BadModel
 from predictor.settings import ModelSettings
 from tests.integration.faults.damaged import (
@@ -59,7 +59,7 @@ BUNDLE_DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "manifest-of-another-schema": (
         lambda bundle: change(bundle / "bundle.json", schema=1),
-        "schema 1; this server reads schema 2",
+        "schema 1; this server reads schemas 2 and 3",
     ),
     "a-file-outside": (
         lambda bundle: change(bundle / "bundle.json", files={"../secret": "0"}),
@@ -118,7 +118,7 @@ def test_no_convert_serves_the_graph_that_is_there(tiny: Path, tmp_path: Path) -
     settings = ModelSettings(
         model_dir=str(tiny), cache_dir=str(tmp_path / "cache"), threads=1, no_convert=True
     )
-    model = repository.open_model(settings)
+    model = repository.load_model(settings)
     assert (model.bundle.inputs, model.bundle.variants["fp32"].graph) == (
         "padded",
         "onnx/model.onnx",

@@ -58,11 +58,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: put(
             folder / "modules.json", [{"type": "sentence_transformers.models.LSTM"}]
         ),
-        "modules LSTM; supported is Transformer, Pooling, then any of Dense, LayerNorm, Normalize",
+        "module 'sentence_transformers.models.LSTM' is not supported; known are Transformer",
     ),
     "unknown-family": (
         lambda folder: change(folder / "config.json", model_type="mystery"),
-        "model type 'mystery' cannot be converted and there is no onnx/model.onnx",
+        "it cannot be converted (family 'mystery' has no builder) and there is no onnx/model.onnx",
     ),
     "empty-directory": (
         all_of(shutil.rmtree, Path.mkdir),
@@ -104,7 +104,7 @@ def test_no_convert_without_a_graph(tiny: Path) -> None:
 
 
 def test_no_such_directory(tmp_path: Path) -> None:
-    code, line = serve(f"--model-dir={tmp_path / 'nowhere'}")
+    code, line = serve(f"--model-dir={tmp_path / 'nowhere'}", "--model-dir-wait-s=0")
     assert code == 2
     assert line.startswith(f"--model-dir {tmp_path / 'nowhere'}: no such directory")
 

@@ -7,7 +7,7 @@ import msgspec
 import onnxruntime
 import pytest
 
-from predictor.engine.bundle import read_bundle
+from predictor.bundle.manifest import read_bundle
 from predictor.errors import BadModel
 from tests.integration.faults.damaged import (
     convert,
@@ -46,8 +46,8 @@ def test_a_cache_that_is_no_directory(tiny: Path, tmp_path: Path) -> None:
 def test_a_port_that_is_taken(tiny: Path, tmp_path: Path, kind: str) -> None:
     bundle = convert(tiny, tmp_path / "cache")
     other = "grpc" if kind == "http" else "http"
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         code, line = serve(f"--model-dir={bundle}", f"--{kind}-port={port}", f"--{other}-port=0")
     assert code == 2
     assert line.startswith(f"cannot listen on 127.0.0.1:{port} ")
@@ -59,14 +59,14 @@ def test_a_port_that_is_taken(tiny: Path, tmp_path: Path, kind: str) -> None:
     [
         (["--bogus"], "error: unrecognized arguments: --bogus"),
         (["--max-queue-token=5"], "error: unrecognized arguments: --max-queue-token=5"),
-        (["--http-port=web"], "--http-port: 'web' is not a number"),
-        (["--http-port=-1"], "--http-port: -1 is under the minimum 0"),
+        (["--http-port=web"], "--http-port: 'web' is not a whole number from 0 to 65535"),
+        (["--http-port=-1"], "--http-port: '-1' is not a whole number from 0 to 65535"),
         (["--http-port=99999"], "--http-port"),
         (["--grpc-port=99999"], "--grpc-port"),
         (["--device=tpu"], "--device: 'tpu' is not one of auto, cpu, cuda"),
         (["--auto-truncate=maybe"], "--auto-truncate: 'maybe' is not true or false"),
-        (["--max-queue-delay-ms=nan"], "--max-queue-delay-ms: nan is under the minimum 0"),
-        (["--ingest-share=0.95"], "--ingest-share: 0.95 is over the maximum 0.9"),
+        (["--max-queue-delay-ms=nan"], "--max-queue-delay-ms: 'nan' is not a number of at least 0"),
+        (["--ingest-share=0.95"], "--ingest-share: '0.95' is not a number from 0 to 0.9"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )

@@ -12,7 +12,8 @@ import grpc
 import httpx
 import pytest
 
-from predictor.server.kserve_sdk import messages, services
+from predictor.kserve_sdk import messages, services
+from tests.deadlines import DEADLINE_S
 from tests.integration.bad_input.asking import infer_message
 from tests.integration.faults.troubled import (
     LONG_TEXT,
@@ -22,6 +23,8 @@ from tests.integration.faults.troubled import (
     wait_until,
 )
 from tests.serving import Server, model_flags
+
+pytestmark = pytest.mark.slow
 
 # Between two requests of one client of the load, so that the server gets some of the CPU, seconds.
 PAUSE_S = 0.02
@@ -85,7 +88,8 @@ class Drained:
 def drained(model_dir: Path, cache_dir: Path, bundle_dir: Path) -> Drained:
     """Accepted when SIGTERM comes: more work than fits into the drain delay of a second."""
     del bundle_dir
-    server = Server(*model_flags(model_dir, cache_dir), "--drain-delay=1")
+    flags = model_flags(model_dir, cache_dir)
+    server = Server(*flags, "--drain-delay-s=1", "--grace-period-s=90")
     load = Load(server)
     try:
         with (
@@ -95,7 +99,9 @@ def drained(model_dir: Path, cache_dir: Path, bundle_dir: Path) -> Drained:
         ):
             stub = services.GRPCInferenceServiceStub(channel)
             accepted = pool.submit(client.post, "/embed", json={"inputs": [LONG_TEXT] * 60})
-            accepted_grpc = stub.ModelInfer.future(infer_message(*[LONG_TEXT] * 10), timeout=60.0)
+            accepted_grpc = stub.ModelInfer.future(
+                infer_message(*[LONG_TEXT] * 10), timeout=DEADLINE_S
+            )
             wait_until(lambda: count(client, "predictor_queue_rows") > 30)
             wait_until(lambda: len(load.exchanges) > 20)
             terminated = time.monotonic()
@@ -106,9 +112,11 @@ def drained(model_dir: Path, cache_dir: Path, bundle_dir: Path) -> Drained:
                 alive=client.get("/v2/health/live"),
                 refused=client.post("/embed", json={"inputs": "hello"}),
                 refused_grpc=code_of(stub, infer_message("hello")),
-                ready_grpc=stub.ServerReady(messages.ServerReadyRequest(), timeout=10.0).ready,
-                accepted=accepted.result(timeout=30.0),
-                accepted_grpc=accepted_grpc.result(timeout=30.0),
+                ready_grpc=stub.ServerReady(
+                    messages.ServerReadyRequest(), timeout=DEADLINE_S
+                ).ready,
+                accepted=accepted.result(timeout=DEADLINE_S),
+                accepted_grpc=accepted_grpc.result(timeout=DEADLINE_S),
                 code=server.stop(),
                 server=server,
                 terminated=terminated,
@@ -156,7 +164,7 @@ def test_nobody_goes_without_an_answer_before_the_listener_closes(drained: Drain
 def test_the_listeners_are_closed_at_the_end(drained: Drained, kind: str) -> None:
     port = drained.server.http_port if kind == "http" else drained.server.grpc_port
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=5.0).close()
+        socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S).close()
 
 
 def test_the_process_ends_well_after_sigterm(drained: Drained) -> None:

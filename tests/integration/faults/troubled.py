@@ -15,6 +15,7 @@ import grpc
 import httpx
 
 from tests.contract.helpers import counted
+from tests.deadlines import DEADLINE_S
 from tests.serving import Server
 
 LONG_TEXT = "word " * 250
@@ -23,7 +24,7 @@ FLOOD_ROWS = 400
 FLOOD = json.dumps({"inputs": [LONG_TEXT] * FLOOD_ROWS}).encode()
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = DEADLINE_S) -> None:
     """Poll until it holds.
 
     Raises:
@@ -46,13 +47,13 @@ def count(client: httpx.Client, name: str, **labels: str) -> float:
 
 @contextmanager
 def client_of(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=30.0) as client:
+    with httpx.Client(base_url=server.url, timeout=DEADLINE_S) as client:
         yield client
 
 
 @contextmanager
 def running(*flags: str) -> Iterator[Server]:
-    server = Server("--drain-delay=0", *flags)
+    server = Server("--drain-delay-s=0", *flags)
     try:
         yield server
     finally:
@@ -63,17 +64,19 @@ def running(*flags: str) -> Iterator[Server]:
 def flooded(server: Server, client: httpx.Client) -> Iterator[socket.socket]:
     """A client whose request is FLOOD, most of it waiting; it leaves at the end."""
     head = f"POST /embed HTTP/1.1\r\nhost: test\r\ncontent-length: {len(FLOOD)}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.http_port), timeout=30.0) as connection:
+    with socket.create_connection(
+        ("127.0.0.1", server.http_port), timeout=DEADLINE_S
+    ) as connection:
         connection.sendall(head.encode() + FLOOD)
         wait_until(lambda: count(client, "predictor_queue_rows") > 100)
         yield connection
-    wait_until(lambda: count(client, "predictor_queue_tokens") == 0, 3.0)
+    wait_until(lambda: count(client, "predictor_queue_tokens") == 0)
 
 
 def code_of(stub: Any, message: Any, **options: Any) -> grpc.StatusCode:
     """How a ModelInfer ends."""
     try:
-        stub.ModelInfer(message, timeout=30.0, **options)
+        stub.ModelInfer(message, timeout=DEADLINE_S, **options)
     except grpc.RpcError as error:
         return cast(grpc.Call, error).code()
     return grpc.StatusCode.OK

@@ -178,8 +178,8 @@ def _token_ids(family: Family, tokenizer: Any) -> dict[str, int]:
         "sep_token_id": tokenizer.token_to_id(family.special.end),
     }
     roberta_like = family.special.pad == ROBERTA.pad
-    wanted = 5 if family.kind == "ModernBert" else 3 if roberta_like else 1
-    return dict(list(ids.items())[:wanted])
+    count = 5 if family.kind == "ModernBert" else 3 if roberta_like else 1
+    return dict(list(ids.items())[:count])
 
 
 def _save_encoder(name: str, family: Family, folder: Path) -> None:

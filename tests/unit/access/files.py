@@ -48,7 +48,7 @@ class Mount:
 
 def rewrite_unseen(path: Path, content: bytes) -> None:
     """Other bytes in the same inode, of the same size and with the same time of writing."""
-    seen = path.stat()
-    assert len(content) == seen.st_size
+    stat = path.stat()
+    assert len(content) == stat.st_size
     path.write_bytes(content)
-    os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))

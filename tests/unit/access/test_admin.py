@@ -39,14 +39,14 @@ def test_the_token_passes(path: Path) -> None:
 
 
 def test_every_wrong_credential_gets_the_same_answer(path: Path) -> None:
-    token, said = opened(path), set[str]()
+    token, messages = opened(path), set[str]()
     wrong = [None, "", TOKEN[:-1], TOKEN + "\n", TOKEN.upper(), OTHER, "é" * 32, "\udc80", "\0"]
     for credential in wrong:
         with pytest.raises(Unauthorized) as caught:
             token.check(credential, 0.0)
-        said.add(str(caught.value))
-    assert len(said) == 1
-    assert TOKEN not in said.pop()
+        messages.add(str(caught.value))
+    assert len(messages) == 1
+    assert TOKEN not in messages.pop()
 
 
 @given(st.text())

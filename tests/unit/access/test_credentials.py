@@ -9,7 +9,7 @@ from tests.unit.access.files import SEARCH, digest
 
 
 @pytest.mark.parametrize(
-    ("authorization", "x_api_key", "found"),
+    ("authorization", "x_api_key", "key"),
     [
         (None, None, None),
         ("Bearer K", None, "K"),
@@ -31,9 +31,27 @@ from tests.unit.access.files import SEARCH, digest
     ],
 )
 def test_the_key_is_found(
-    authorization: str | None, x_api_key: str | None, found: str | None
+    authorization: str | None, x_api_key: str | None, key: str | None
 ) -> None:
-    assert credential(authorization, x_api_key) == found
+    assert credential(authorization, x_api_key) == key
+
+
+@pytest.mark.parametrize(
+    ("authorization", "x_api_key", "api_key", "key"),
+    [
+        (None, None, "K", "K"),
+        (None, None, " K ", "K"),
+        ("Bearer of-the-gateway", None, "K", "K"),
+        (None, "X", "K", "X"),
+        (None, " ", "K", "K"),
+        ("Bearer K", None, " ", "K"),
+        (None, None, "", None),
+    ],
+)
+def test_the_header_of_azure_has_a_key(
+    authorization: str | None, x_api_key: str | None, api_key: str | None, key: str | None
+) -> None:
+    assert credential(authorization, x_api_key, api_key) == key
 
 
 @given(st.none() | st.text(), st.none() | st.text())
@@ -51,5 +69,5 @@ def test_any_text_has_a_digest(text: str) -> None:
     assert len(digest_of(text)) == 32
 
 
-def test_lone_surrogates_have_one_too() -> None:
+def test_lone_surrogates_have_a_digest() -> None:
     assert digest_of("\udc80") != digest_of("\udc81")

@@ -142,7 +142,7 @@ def test_every_beginning_of_a_file_is_refused() -> None:
     "content",
     [b"", b"\xff\xfe{\x00}\x00", b'{"keys": "\xff"}', b'{"keys": ' + b"[" * 100_000, b"\0" * 64],
 )
-def test_what_is_not_json_is_refused(content: bytes) -> None:
+def test_a_keys_file_that_is_not_json_is_refused(content: bytes) -> None:
     with pytest.raises(BadSetting):
         parse_keys(content)
 
@@ -162,8 +162,8 @@ def test_ten_thousand_keys_are_read_at_once() -> None:
             for n in range(10_000)
         )
     )
-    started = time.perf_counter()
+    started = time.thread_time()
     keys = parse_keys(content)
     # 10 ms here; the bound catches what is quadratic, not a slow machine.
-    assert time.perf_counter() - started < 1.0
+    assert time.thread_time() - started < 1.0
     assert len(keys) == 10_000

@@ -14,7 +14,7 @@ from predictor.access.watched import WatchedFile
 from predictor.errors import BadSetting
 from tests.unit.access.files import Mount, rewrite_unseen
 
-NOBODY = 65534
+NOBODY_UID = 65534
 
 
 def number(content: bytes) -> int:
@@ -37,15 +37,15 @@ def watch(path: Path) -> WatchedFile[int]:
 
 def spied(monkeypatch: pytest.MonkeyPatch, function: str) -> list[Path]:
     """The paths that a function of the module is called with from now on."""
-    seen: list[Path] = []
+    paths: list[Path] = []
     real = getattr(watched, function)
 
     def spy(path: Path) -> object:
-        seen.append(path)
+        paths.append(path)
         return real(path)
 
     monkeypatch.setattr(watched, function, spy)
-    return seen
+    return paths
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -159,7 +159,7 @@ def unreadable(path: Path) -> Iterator[None]:
     path.chmod(0)
     if root:
         try:
-            os.seteuid(NOBODY)
+            os.seteuid(NOBODY_UID)
         except OSError:
             pytest.skip("root of a namespace without other users: nothing is unreadable here")
     try:

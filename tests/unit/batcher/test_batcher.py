@@ -1,7 +1,8 @@
-"""The batcher with an engine that is a function: what runs, what fails, what nobody waits for."""
+"""The batcher with an engine that is a function: what runs, what fails, what is cancelled."""
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -13,12 +14,14 @@ from predictor.errors import (
     DeadlineExceeded,
     EngineError,
     EngineOutOfMemory,
+    NotFinite,
     NotReady,
     Overloaded,
 )
-from predictor.metrics import ModelMetrics
 from predictor.settings import BatchingSettings
 from predictor.types import FloatRows, Lane
+from predictor.version_metrics import ModelMetrics
+from tests.deadlines import DEADLINE_S
 
 Rows = Sequence[Sequence[int]]
 METRICS = ModelMetrics("batcher-test", "1")
@@ -33,19 +36,29 @@ class FakeEngine:
         self.gate = threading.Event()
         self.gate.set()
         self.fault: Callable[[Rows], None] | None = None
+        # Changes what the rows give.
+        self.spoil: Callable[[Rows, FloatRows], None] | None = None
 
     def run(self, rows: Rows, *, wide: bool = False) -> FloatRows:
         self.batches.append([len(row) for row in rows])
         self.wide.append(wide)
-        assert self.gate.wait(10)
+        assert self.gate.wait(DEADLINE_S)
         if self.fault:
             self.fault(rows)
-        return np.array([[row[0], len(row)] for row in rows], dtype=np.float32)
+        vectors = np.array([[row[0], len(row)] for row in rows], dtype=np.float32)
+        if self.spoil:
+            self.spoil(rows, vectors)
+        return vectors
 
 
 @asynccontextmanager
 async def batcher(
-    engine: FakeEngine, *, threads: int = 1, fatal: list[str] | None = None, **settings: float
+    engine: FakeEngine,
+    *,
+    threads: int = 1,
+    fatal: list[str] | None = None,
+    padded: bool = False,
+    **settings: float,
 ) -> AsyncIterator[Batcher]:
     owner = Batcher(
         engine.run,
@@ -53,6 +66,7 @@ async def batcher(
         METRICS,
         threads=threads,
         on_fatal=(fatal if fatal is not None else []).append,
+        padded=padded,
     )
     owner.start()
     yield owner
@@ -65,7 +79,7 @@ def soon(seconds: float) -> float:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(DEADLINE_S):
         while not condition():  # noqa: ASYNC110  what is waited for happens in a thread
             await asyncio.sleep(0.001)
 
@@ -123,10 +137,10 @@ async def test_admission_is_all_or_nothing() -> None:
         waits = owner.submit([[1] * 8], Lane.QUERY, None)
         await asyncio.sleep(0)
         with pytest.raises(
-            Overloaded, match="holds 8 tokens and this request has 6; the limit is 10"
+            Overloaded, match="holds 8 query tokens and this request has 6; the limit is 10"
         ):
             owner.submit([[1, 2, 3], [4, 5, 6]], Lane.QUERY, None)
-        assert owner.queued_rows == 1
+        assert owner._lanes.rows == 1
         engine.gate.set()
         await asyncio.gather(running.future, waits.future)
 
@@ -137,6 +151,101 @@ async def test_an_empty_queue_takes_a_request_larger_than_itself() -> None:
         assert len(await owner.embed([[1] * 9] * 4, Lane.INGEST, None)) == 4
 
 
+async def test_ingest_that_fills_its_lane_refuses_no_query() -> None:
+    engine = FakeEngine()
+    async with batcher(engine, max_queue_tokens=10) as owner:
+        engine.gate.clear()
+        ingest = [owner.submit([[1] * 4] * 10, Lane.INGEST, None)]
+        await until(lambda: bool(engine.batches))
+        ingest.append(owner.submit([[1] * 5], Lane.INGEST, None))
+        with pytest.raises(Overloaded, match="9 ingest tokens and this request has 5"):
+            owner.submit([[1] * 5], Lane.INGEST, None)
+        queries = [owner.submit([[1] * 5], Lane.QUERY, None) for _ in range(2)]
+        with pytest.raises(Overloaded, match="10 query tokens and this request has 1;") as caught:
+            owner.submit([[1]], Lane.QUERY, None)
+        assert caught.value.retry_after_s >= 1
+        engine.gate.set()
+        await asyncio.gather(*(submission.future for submission in (*ingest, *queries)))
+
+
+async def test_a_request_larger_than_its_lane_enters_in_pieces_and_keeps_its_order() -> None:
+    engine = FakeEngine()
+    waiting: list[int] = []
+    rows = [[n] * (1 + n % 7) for n in range(500)]
+    async with batcher(engine, threads=2, max_queue_tokens=64, max_batch_tokens=16) as owner:
+        lanes = owner._lanes
+        engine.fault = lambda rows: waiting.append(lanes.tokens_of(Lane.INGEST))
+        task = asyncio.create_task(owner.embed(rows, Lane.INGEST, None))
+        await until(lambda: len(waiting) > 3)
+        assert owner._lanes.accepted_tokens > owner._lanes.tokens
+        with pytest.raises(Overloaded):
+            owner.submit(rows, Lane.INGEST, None)
+        await owner.embed([[1] * 16], Lane.INGEST, None)  # half of the lane is free for others
+        vectors = await task
+        assert (owner._lanes.accepted_tokens, owner._lanes.accepted_rows) == (0, 0)
+        await owner.embed(rows, Lane.INGEST, None)
+    np.testing.assert_array_equal(vectors, [[row[0], len(row)] for row in rows])
+    assert max(waiting) <= 32 + 16
+
+
+@pytest.mark.parametrize("way", ["deadline", "cancelled", "failed"])
+async def test_a_request_larger_than_its_lane_leaves_nothing_behind(way: str) -> None:
+    engine = FakeEngine()
+    async with batcher(engine, max_queue_tokens=10) as owner:
+        engine.gate.clear()
+        deadline = soon(0.05) if way == "deadline" else None
+        task = asyncio.create_task(owner.embed([[1] * 4] * 100, Lane.INGEST, deadline))
+        await until(lambda: bool(engine.batches))
+        if way == "cancelled":
+            task.cancel()
+        if way == "failed":
+            engine.fault = lambda rows: (_ for _ in ()).throw(RuntimeError)
+            engine.gate.set()
+        with pytest.raises((DeadlineExceeded, EngineError, asyncio.CancelledError)):
+            await task
+        assert owner._lanes.accepted_rows == 0
+        engine.fault = None
+        engine.gate.set()
+        await owner.embed([[1] * 4] * 100, Lane.INGEST, None)
+
+
+async def test_room_that_a_dropped_request_leaves_is_used_by_the_pieces_of_another() -> None:
+    engine = FakeEngine()
+    async with batcher(engine, max_queue_tokens=10, max_batch_tokens=4) as owner:
+        engine.gate.clear()
+        running = owner.submit([[1] * 4], Lane.INGEST, None)
+        await until(lambda: bool(engine.batches))
+        other = owner.submit([[1] * 4] * 2, Lane.INGEST, None)
+        large = owner.submit([[2]] * 20, Lane.INGEST, None)
+        assert owner._lanes.tokens_of(Lane.INGEST) == 10
+        owner.cancel(other)
+        assert owner._lanes.tokens_of(Lane.INGEST) == 5
+        engine.gate.set()
+        await asyncio.gather(running.future, large.future)
+
+
+async def test_a_lone_request_of_uneven_rows_does_not_pad_beyond_the_budget() -> None:
+    """300 words beside 60 of one: as one batch, attention would have 18 000 cells."""
+    engine = FakeEngine()
+    async with batcher(engine, threads=2, max_batch_tokens=512) as owner:
+        await owner.embed([[1] * 300] + [[1]] * 60, Lane.QUERY, None)
+        assert len(engine.batches) > 1
+        assert all(max(lengths) * len(lengths) <= 512 for lengths in engine.batches)
+        engine.batches.clear()
+        await owner.embed([[1] * 300], Lane.QUERY, None)
+        assert engine.wide[-1]
+
+
+@pytest.mark.parametrize("padded", [True, False])
+async def test_a_graph_that_pads_gets_no_more_cells_than_the_budget(padded: bool) -> None:
+    engine = FakeEngine()
+    async with batcher(engine, padded=padded, max_batch_tokens=100) as owner:
+        lengths = [10] * 5 + [20] * 5
+        await owner.embed([[1] * length for length in lengths], Lane.QUERY, None)
+    cells = [max(lengths) * len(lengths) for lengths in engine.batches]
+    assert (max(cells) <= 100) is padded
+
+
 async def test_a_deadline_fails_the_request_and_empties_the_queue() -> None:
     engine = FakeEngine()
     async with batcher(engine) as owner:
@@ -145,7 +254,7 @@ async def test_a_deadline_fails_the_request_and_empties_the_queue() -> None:
         await until(lambda: bool(engine.batches))
         with pytest.raises(DeadlineExceeded):
             await owner.embed([[2], [3]], Lane.QUERY, soon(0.01))
-        assert owner.queued_rows == 0
+        assert owner._lanes.rows == 0
         engine.gate.set()
         await running
 
@@ -156,12 +265,12 @@ async def test_a_cancelled_request_leaves_the_queue() -> None:
         engine.gate.clear()
         running = asyncio.create_task(owner.embed([[1]], Lane.QUERY, None))
         await until(lambda: bool(engine.batches))
-        gone = asyncio.create_task(owner.embed([[2]] * 5, Lane.QUERY, None))
-        await until(lambda: owner.queued_rows == 5)
-        gone.cancel()
+        cancelled = asyncio.create_task(owner.embed([[2]] * 5, Lane.QUERY, None))
+        await until(lambda: owner._lanes.rows == 5)
+        cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await gone
-        assert owner.queued_rows == 0
+            await cancelled
+        assert owner._lanes.rows == 0
         engine.gate.set()
         await running
         assert engine.batches == [[1]]
@@ -180,6 +289,30 @@ async def test_a_failing_batch_fails_its_own_rows_only() -> None:
         assert "secret" not in str(caught.value)
         assert (await owner.embed([[7]], Lane.QUERY, None))[0, 0] == 7
         assert owner.healthy
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
+async def test_a_row_without_finite_numbers_fails_its_own_request_only(bad: float) -> None:
+    engine = FakeEngine()
+    before = METRICS.not_finite._value.get()
+    engine.spoil = lambda rows, vectors: vectors.__setitem__(
+        ([row[0] == 13 for row in rows], 1), bad
+    )
+    async with batcher(engine) as owner:
+        spoiled, single, good = await asyncio.gather(
+            owner.embed([[1], [13], [2], [13, 1]], Lane.QUERY, None),
+            owner.embed([[13]], Lane.QUERY, None),
+            owner.embed([[3], [4, 4]], Lane.QUERY, None),
+            return_exceptions=True,
+        )
+    np.testing.assert_array_equal(good, [[3, 1], [4, 2]])
+    assert isinstance(spoiled, NotFinite)
+    assert spoiled.indices == [1, 3]
+    assert str(spoiled).endswith("for inputs[1], inputs[3]")
+    np.testing.assert_array_equal(spoiled.rows[[0, 2]], [[1, 1], [2, 1]])
+    assert isinstance(single, NotFinite)
+    assert single.indices == [0]
+    assert METRICS.not_finite._value.get() == before + 3
 
 
 async def test_out_of_memory_splits_the_batch_until_it_fits() -> None:
@@ -206,7 +339,7 @@ async def test_one_row_that_never_fits_is_an_error() -> None:
             await owner.embed([[1], [2]], Lane.QUERY, None)
 
 
-async def test_a_dead_thread_fails_its_rows_is_unready_and_replaced() -> None:
+async def test_a_dead_thread_fails_its_rows_and_is_replaced_by_a_proven_one() -> None:
     def die(rows: Rows) -> None:
         if rows[0][0] == 13:
             raise SystemExit
@@ -226,7 +359,7 @@ async def test_a_dead_thread_fails_its_rows_is_unready_and_replaced() -> None:
         assert METRICS.engine_restarts._value.get() == before + 1
 
 
-async def test_threads_that_keep_dying_are_fatal_and_nobody_hangs() -> None:
+async def test_threads_that_keep_dying_are_fatal_and_no_request_hangs() -> None:
     def die(rows: Rows) -> None:
         raise SystemExit
 
@@ -241,7 +374,7 @@ async def test_threads_that_keep_dying_are_fatal_and_nobody_hangs() -> None:
             await owner.embed([[1]], Lane.QUERY, None)
 
 
-async def test_a_hung_engine_is_fatal_and_its_rows_are_told() -> None:
+async def test_a_hung_engine_is_fatal_and_fails_its_requests() -> None:
     engine, fatal = FakeEngine(), list[str]()
     async with batcher(engine, fatal=fatal, engine_timeout_s=0.05) as owner:
         engine.gate.clear()
@@ -250,6 +383,19 @@ async def test_a_hung_engine_is_fatal_and_its_rows_are_told() -> None:
         assert len(fatal) == 1
         assert "0 s" in fatal[0]
         assert not owner.healthy
+
+
+async def test_a_process_that_stood_still_is_no_hung_engine() -> None:
+    engine, fatal = FakeEngine(), list[str]()
+    async with batcher(engine, fatal=fatal, engine_timeout_s=2.0) as owner:
+        engine.gate.clear()
+        running = asyncio.create_task(owner.embed([[7]], Lane.QUERY, None))
+        await until(lambda: bool(engine.batches))
+        time.sleep(2.5)  # noqa: ASYNC251  as if it was stopped
+        await asyncio.sleep(0.1)  # the check that is late
+        engine.gate.set()
+        assert (await running)[0, 0] == 7
+        assert (fatal, owner.healthy) == ([], True)
 
 
 async def test_the_classic_window_waits_for_a_fuller_batch() -> None:
@@ -266,13 +412,13 @@ async def test_the_classic_window_waits_for_a_fuller_batch() -> None:
 
 async def test_a_full_window_starts_at_once() -> None:
     engine = FakeEngine()
-    async with batcher(engine, max_queue_delay_ms=10_000, max_batch_rows=4) as owner:
-        async with asyncio.timeout(2):
+    async with batcher(engine, max_queue_delay_ms=3000 * DEADLINE_S, max_batch_rows=4) as owner:
+        async with asyncio.timeout(DEADLINE_S):
             await owner.embed([[n] for n in range(4)], Lane.QUERY, None)
     assert engine.batches == [[1] * 4]
 
 
-async def test_stopping_tells_whoever_waits() -> None:
+async def test_stopping_fails_the_waiting_requests() -> None:
     engine = FakeEngine()
     async with batcher(engine) as owner:
         engine.gate.clear()

@@ -1,4 +1,4 @@
-"""What runs next when both lanes wait: the books of the queue, without threads."""
+"""What runs next when both lanes wait: the state of the queue, without threads."""
 
 import asyncio
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def test_queries_overtake_ingest_and_ingest_gets_its_share(
     for _ in range(24):
         batch = start(lanes)
         order.append(batch.lane)
-        lanes.settle(batch)
+        lanes.remove(batch)
     assert order[:4] == [Lane.QUERY] * 4
     assert order.count(Lane.INGEST) == 5  # a quarter, less the batch that is still owed
 
@@ -57,7 +57,7 @@ def test_a_query_starts_beside_ingest_and_ingest_never_beside_a_query(
     submit(lanes, loop, Lane.QUERY, 10)
     second = start(lanes)
     assert second.lane is Lane.QUERY
-    lanes.settle(first)
+    lanes.remove(first)
     assert lanes.next_lane() is None
 
 
@@ -70,19 +70,21 @@ def test_after_a_contended_wide_run_the_next_are_narrow_until_it_is_quiet(
     assert wide.wide
     submit(lanes, loop, Lane.QUERY, 10)
     assert lanes.next_lane() is None
-    lanes.settle(wide)
+    lanes.remove(wide)
     narrow = start(lanes)
     assert not narrow.wide
-    lanes.settle(narrow)
+    lanes.remove(narrow)
     submit(lanes, loop, Lane.QUERY, 10)
     assert start(lanes).wide
 
 
-def test_what_a_leaving_request_still_had_waiting_is_gone(loop: asyncio.AbstractEventLoop) -> None:
+def test_a_dropped_request_leaves_no_rows_in_the_queue(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
     lanes = Lanes(BatchingSettings(), threads=1)
     kept = submit(lanes, loop, Lane.QUERY, 5)
-    gone = submit(lanes, loop, Lane.QUERY, 6, 7)
+    dropped = submit(lanes, loop, Lane.QUERY, 6, 7)
     assert (lanes.rows, lanes.tokens) == (3, 18)
-    lanes.discard(gone)
+    lanes.discard(dropped)
     assert (lanes.rows, lanes.tokens) == (1, 5)
     assert [row.submission for row in start(lanes).rows] == [kept]

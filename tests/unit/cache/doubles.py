@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from predictor.cache import RowCache, VersionCache
-from predictor.metrics import ModelMetrics
 from predictor.settings import CacheSettings
 from predictor.types import FloatRows, Lane
+from predictor.version_metrics import ModelMetrics
 
 Ids = Sequence[int]
 DIM = 4

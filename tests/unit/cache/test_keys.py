@@ -32,11 +32,11 @@ def test_a_big_endian_machine_swaps_the_ids(monkeypatch: pytest.MonkeyPatch) -> 
 
 @given(IDS, IDS)
 def test_different_ids_have_different_keys_and_the_state_is_not_used_up(
-    one: list[int], two: list[int]
+    first: list[int], second: list[int]
 ) -> None:
     state = version_state("abc", "int8", 384)
-    assert (row_key(state, one) == row_key(state, two)) == (one == two)
-    assert row_key(state, one) == row_key(version_state("abc", "int8", 384), one)
+    assert (row_key(state, first) == row_key(state, second)) == (first == second)
+    assert row_key(state, first) == row_key(version_state("abc", "int8", 384), first)
 
 
 @pytest.mark.parametrize(
@@ -47,5 +47,5 @@ def test_digest_variant_and_dimensions_are_in_the_key(other: tuple[str, str, int
     assert row_key(version_state("abc", "int8", 384), [1]) != row_key(version_state(*other), [1])
 
 
-def test_a_person_sees_in_redis_whose_rows_they_are() -> None:
+def test_the_redis_key_shows_the_bundle_of_a_row() -> None:
     assert redis_prefix("0123456789abcdef" * 4) == b"predictor:1:0123456789ab:"

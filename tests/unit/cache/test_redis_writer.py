@@ -8,10 +8,13 @@ from typing import cast
 import pytest
 from prometheus_client import REGISTRY
 
+from predictor import supervised_task
 from predictor.cache import redis_writer
 from predictor.cache.breaker import FAILURES
 from predictor.cache.redis_client import RedisClient
-from predictor.cache.redis_writer import AT_ONCE, MAX_RESTARTS, QUEUE_BYTES, Writer
+from predictor.cache.redis_writer import AT_ONCE, QUEUE_BYTES, RedisWriter
+from predictor.supervised_task import MAX_RESTARTS
+from tests.deadlines import DEADLINE_S
 from tests.unit.cache.doubles import turns
 
 Pair = tuple[bytes, bytes]
@@ -41,8 +44,8 @@ class FakeClient:
 
 
 @asynccontextmanager
-async def writing(client: FakeClient) -> AsyncIterator[Writer]:
-    writer = Writer(cast(RedisClient, client), 60)
+async def writing(client: FakeClient) -> AsyncIterator[RedisWriter]:
+    writer = RedisWriter(cast(RedisClient, client), 60)
     writer.start()
     await turns()
     yield writer
@@ -63,7 +66,7 @@ async def test_rows_are_written_in_order_in_small_round_trips() -> None:
     async with writing(client) as writer:
         writer.put(sent)
         await turns(10)
-        assert writer.queued_bytes == 0
+        assert writer._queued_bytes == 0
     assert [pair for batch in client.batches for pair in batch] == sent
     assert [len(batch) for batch in client.batches] == [AT_ONCE, AT_ONCE, 3]
     assert client.pings == 1
@@ -74,28 +77,28 @@ async def test_a_full_queue_drops_and_counts() -> None:
     async with writing(client) as writer:
         client.gate.clear()
         writer.put(pairs(100, QUEUE_BYTES // 50))
-        assert writer.queued_bytes <= QUEUE_BYTES
+        assert writer._queued_bytes <= QUEUE_BYTES
         assert failures("dropped") - before == 51
         client.gate.set()
         await turns(10)
         assert sum(map(len, client.batches)) == 49
-        assert writer.queued_bytes == 0
+        assert writer._queued_bytes == 0
 
 
 async def test_nothing_is_queued_before_start_and_after_stop() -> None:
     client, before = FakeClient(), failures("dropped")
-    writer = Writer(cast(RedisClient, client), 60)
+    writer = RedisWriter(cast(RedisClient, client), 60)
     writer.put(pairs(2))
     writer.start()
     await writer.stop()
     writer.put(pairs(3))
-    assert writer.queued_bytes == 0
+    assert writer._queued_bytes == 0
     assert failures("dropped") - before == 5
     assert client.batches == []
 
 
 @pytest.mark.parametrize("refuses", [True, False])
-async def test_a_redis_that_takes_nothing_is_left_alone_for_a_while(refuses: bool) -> None:
+async def test_a_redis_that_refuses_writes_is_not_used_for_a_while(refuses: bool) -> None:
     client = FakeClient()
     reason = "refused" if refuses else "connection"
     client.refuses, client.fault = refuses, None if refuses else ConnectionResetError("gone")
@@ -114,7 +117,7 @@ async def test_a_write_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -
     async with writing(client) as writer:
         client.gate.clear()
         writer.put(pairs(1))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             while failures("timeout") == before:  # noqa: ASYNC110  a counter rings no bell
                 await asyncio.sleep(0.005)
         client.gate.set()
@@ -129,21 +132,22 @@ async def test_a_task_that_dies_is_logged_and_restarted_and_then_given_up(
     client = FakeClient()
     async with writing(client) as writer:
 
-        def broken(self: Writer) -> list[Pair]:
+        def broken(self: RedisWriter) -> list[Pair]:
             self._queue.clear()
             raise KeyError("a fault of ours")
 
+        monkeypatch.setattr(supervised_task, "PAUSE_S", 0.0)
         with monkeypatch.context() as patch:
-            patch.setattr(Writer, "_take", broken)
+            patch.setattr(RedisWriter, "_take", broken)
             writer.put(pairs(1))
-            await turns(3)
-            assert "died, restarted" in caplog.text
+            await turns(4)
+            assert "the writer to Redis ended unexpectedly and is restarted" in caplog.text
         writer._queue.clear()
         writer._queued_bytes = 0
         writer.put([(b"next", b"row")])
         await turns(10)
         assert client.batches == [[(b"next", b"row")]]
-        monkeypatch.setattr(Writer, "_take", broken)
+        monkeypatch.setattr(RedisWriter, "_take", broken)
         for _ in range(MAX_RESTARTS):
             writer.put(pairs(1))
             await turns(10)
@@ -151,4 +155,4 @@ async def test_a_task_that_dies_is_logged_and_restarted_and_then_given_up(
         before = failures("dropped")
         writer.put(pairs(1))
         assert failures("dropped") == before + 1
-        assert writer.queued_bytes == 0
+        assert writer._queued_bytes == 0

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from predictor.cache.frame import framed, unframed
-from predictor.cache.rows import F16, F32, Stored, finite, joined, split, storable, widened
+from predictor.cache.rows import (
+    F16,
+    F32,
+    Stored,
+    finite,
+    join_rows,
+    split_rows,
+    storable,
+    to_float32,
+)
 from predictor.types import FloatRows
 
 KEY = b"k" * 16
@@ -20,31 +29,31 @@ def matrix(rows: int = 50, dimensions: int = 384, scale: float = 1.0) -> FloatRo
 
 def test_float32_rows_come_back_bit_by_bit_and_writable() -> None:
     rows = matrix()
-    again = joined(split(rows), 50, 384, F32)
+    again = join_rows(split_rows(rows), 50, 384, F32)
     np.testing.assert_array_equal(again, rows)
     again[0] = 0
-    assert joined([], 0, 384, F32).shape == (0, 384)
+    assert join_rows([], 0, 384, F32).shape == (0, 384)
 
 
 @pytest.mark.parametrize("scale", [0.002, 0.05, 1.0, 1000.0])
 def test_float16_keeps_the_angle(scale: float) -> None:
     rows = matrix(scale=scale)
-    kept = [row for row in storable(split(rows), rows, F16) if row is not None]
+    kept = [row for row in storable(split_rows(rows), rows, F16) if row is not None]
     assert len(kept) == 50
-    again = joined(kept, 50, 384, F16)
+    again = join_rows(kept, 50, 384, F16)
     assert again.dtype == np.float32
     wide, near = rows.astype(np.float64), again.astype(np.float64)
     lengths = np.linalg.norm(wide, axis=1) * np.linalg.norm(near, axis=1)
     assert ((wide * near).sum(axis=1) / lengths).min() >= 0.9999999
     assert np.abs(again - rows).max() <= np.abs(rows).max() * 2**-11
-    assert b"".join(widened(row, F16) for row in kept) == again.tobytes()
+    assert b"".join(to_float32(row, F16) for row in kept) == again.tobytes()
 
 
 @pytest.mark.parametrize("bad", [70000.0, -70000.0, 1e-5, np.nan, np.inf, -np.inf])
 def test_float16_does_not_keep_what_it_cannot_hold(bad: float) -> None:
     rows = matrix(3)
     rows[1] = bad
-    kept = storable(split(rows), rows, F16)
+    kept = storable(split_rows(rows), rows, F16)
     assert [row is None for row in kept] == [False, True, False]
 
 
@@ -53,7 +62,7 @@ def test_float32_keeps_all_but_the_row_that_is_not_finite(bad: float) -> None:
     rows = matrix(3)
     rows[1, 7] = bad
     rows[2] = 1e30  # its square is too large for float32, the row is not
-    kept = storable(split(rows), rows, F32)
+    kept = storable(split_rows(rows), rows, F32)
     assert [row is None for row in kept] == [False, True, False]
 
 

@@ -1,5 +1,6 @@
 """A version's cache before a compute that is a function: what is computed, kept and counted."""
 
+import asyncio
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,10 +9,10 @@ from prometheus_client import REGISTRY
 
 from predictor.cache import RowCache
 from predictor.cache.version import ROWS_A_TURN
-from predictor.errors import EngineError
+from predictor.errors import EngineError, NotFinite
 from predictor.settings import CacheSettings
 from predictor.types import FloatRows, Lane
-from tests.unit.cache.doubles import FakeCompute, Ids, vectors, version_cache
+from tests.unit.cache.doubles import FakeCompute, Ids, turns, vectors, version_cache
 
 MODEL = {"model": "cache-test"}
 
@@ -117,6 +118,43 @@ async def test_a_row_that_is_not_finite_is_returned_and_not_kept(bad: float) -> 
     assert compute.rows == [[1], [13], [2], [13]]
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+async def test_the_good_rows_of_a_failed_request_are_kept_and_shared(
+    bad: float, dtype: str
+) -> None:
+    def answer(rows: Sequence[Ids]) -> FloatRows:
+        computed = vectors(rows)
+        spoiled = [index for index, row in enumerate(rows) if row[0] == 13]
+        computed[spoiled, 2] = bad
+        if spoiled:
+            raise NotFinite(spoiled, computed)
+        return computed
+
+    compute = FakeCompute()
+    compute.answer = answer
+    cache = version_cache(compute, cache_dtype=dtype)
+    compute.gate.clear()
+    first = asyncio.create_task(cache.embed([[1], [13], [2], [13]], Lane.QUERY, None))
+    await turns()
+    # Follows the good rows of the first request; it must not share its failure.
+    neighbour = asyncio.create_task(cache.embed([[2], [1]], Lane.QUERY, None))
+    # Follows the bad row too, which has another index here.
+    unlucky = asyncio.create_task(cache.embed([[13], [2]], Lane.QUERY, None))
+    await turns()
+    compute.gate.set()
+    np.testing.assert_array_equal(await neighbour, vectors([[2], [1]]))
+    with pytest.raises(NotFinite) as failed:
+        await first
+    assert failed.value.indices == [1, 3]
+    with pytest.raises(NotFinite, match=r"inputs\[0\]$"):
+        await unlucky
+    assert compute.rows == [[1], [13], [2]]
+    with pytest.raises(NotFinite, match=r"inputs\[2\]$"):
+        await cache.embed([[1], [2], [13]], Lane.QUERY, None)
+    assert compute.rows == [[1], [13], [2], [13]]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -134,7 +172,7 @@ async def test_a_wrong_shape_is_the_engines_error_and_is_not_kept(wrong: FloatRo
     with pytest.raises(EngineError, match="wrong shape"):
         await cache.embed([[1], [2]], Lane.QUERY, None)
     assert memory.rows() == 0
-    assert cache.flying == 0
+    assert len(cache._flights) == 0
 
 
 async def test_float16_is_exact_at_first_and_near_enough_after() -> None:

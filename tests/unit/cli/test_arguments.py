@@ -19,7 +19,7 @@ def test_a_number_has_bounds(text: str, sentence: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "0", "1,,2", "1;2", "-1", "two", "1.5", "²"])
-def test_what_is_no_list_of_counts(text: str) -> None:
+def test_a_malformed_list_of_counts_is_refused(text: str) -> None:
     with pytest.raises(BadSetting, match=r"--threads: .* is not a list of numbers like 1,2,4"):
         counts("--threads", text)
 

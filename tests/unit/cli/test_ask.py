@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from predictor.cli import ask
-from predictor.comparison.exchange import parse
+from predictor.client.http import parse
 from predictor.errors import BadSetting
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"[]", "--expect: holds no number"),
+        (b"[]", "--expect: the list has no numbers"),
         (b"[0.1,]", "--expect: not a list of numbers like -0.1,0.2"),
         (b"[0.1;0.2]", "--expect: not a list of numbers"),
         (b"[null]", "--expect: not a list of numbers"),
@@ -23,7 +23,7 @@ from predictor.errors import BadSetting
         (b"\xff", "--expect: not a list of numbers"),
     ],
 )
-def test_what_is_no_list_of_components(content: bytes, sentence: str) -> None:
+def test_a_malformed_list_of_components_is_refused(content: bytes, sentence: str) -> None:
     with pytest.raises(BadSetting) as caught:
         ask.components("--expect", content)
     assert str(caught.value).startswith(sentence)
@@ -44,10 +44,12 @@ def test_a_key_is_what_the_file_holds_without_its_newline(tmp_path: Path) -> Non
 def test_what_a_header_cannot_carry_is_no_key(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "key"
     file.write_bytes(content)
-    with pytest.raises(BadSetting, match=r"--api-key-file .*: (one key|is not plain)") as told:
+    with pytest.raises(
+        BadSetting, match=r"--api-key-file .*: (the file must hold one key|the key is not plain)"
+    ) as caught:
         ask.read_key(str(file))
-    assert "words" not in str(told.value)
-    assert "\n" not in str(told.value)
+    assert "words" not in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -68,9 +70,9 @@ def test_the_path_of_what_is_named(model: str, version: str, path: str) -> None:
 
 
 def test_a_model_is_named_once() -> None:
-    with pytest.raises(BadSetting, match="names a model already"):
+    with pytest.raises(BadSetting, match="already names a model"):
         ask.place(parse("http://h/v2/models/m"), "m", "")
-    with pytest.raises(BadSetting, match="name the --model, too"):
+    with pytest.raises(BadSetting, match="name the --model as well"):
         ask.place(parse("http://h"), "", "2")
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from predictor.comparison import plot
+from predictor.cli.plots import comparison_plot, figure
+from predictor.cli.reports.comparison_report import as_text
 from predictor.comparison.report import Comparison, as_json, compare, is_unit
-from predictor.comparison.vectors import Vectors
-from predictor.comparison.words import as_text
+from predictor.comparison.vectors import ModelVectors
 from predictor.errors import BadSetting
 from predictor.types import FloatRows
 
@@ -25,71 +25,78 @@ def unit(rows: FloatRows) -> FloatRows:
 
 
 def compared(left: FloatRows, right: FloatRows, texts: list[str] | None = None) -> Comparison:
-    a, b = Vectors("A dir", "bert, fp32", left, 0), Vectors("http://b", "m, version 2", right, 3)
+    a, b = (
+        ModelVectors("A dir", "bert, fp32", left, 0),
+        ModelVectors("http://b", "m, version 2", right, 3),
+    )
     return compare(a, b, texts or TEXTS[: len(left)])
 
 
 def test_the_same_vectors_are_the_same() -> None:
-    found = compared(ROWS, ROWS)
-    assert found.cosine
-    assert found.cosine.least == pytest.approx(1)
-    assert found.overlap
-    assert found.overlap.least == 1
-    assert (found.neighbours, found.texts) == (10, 40)
-    assert found.missed(0.9999999, 1.0) == []
-    assert "differ most" not in as_text(found)
+    comparison = compared(ROWS, ROWS)
+    assert comparison.cosine
+    assert comparison.cosine.least == pytest.approx(1)
+    assert comparison.overlap
+    assert comparison.overlap.least == 1
+    assert (comparison.neighbours, comparison.texts) == (10, 40)
+    assert comparison.missed_thresholds(0.9999999, 1.0) == []
+    assert "differ most" not in as_text(comparison)
 
 
 def test_the_text_that_moved_comes_first() -> None:
     moved = ROWS.copy()
     moved[7] = -moved[7]
-    found = compared(ROWS, moved)
-    assert found.differing[0].index == 7
-    assert found.differing[0].cosine == pytest.approx(-1)
-    assert len(found.differing) == 5
-    assert found.missed(0.9, None) == ["smallest cosine -1.0000000, --min-cosine 0.9"]
-    assert found.missed(None, 0.1) == []
-    words = as_text(found)
+    comparison = compared(ROWS, moved)
+    assert comparison.differing[0].index == 7
+    assert comparison.differing[0].cosine == pytest.approx(-1)
+    assert len(comparison.differing) == 5
+    assert comparison.missed_thresholds(0.9, None) == [
+        "smallest cosine -1.0000000, --min-cosine 0.9"
+    ]
+    assert comparison.missed_thresholds(None, 0.1) == []
+    words = as_text(comparison)
     assert "A  A dir: bert, fp32" in words
     assert "text number 7" in words
-    assert "cut to the model's length: A 0, B 3" in words
+    assert "truncated to the model's limit: A 0, B 3" in words
 
 
 def test_of_other_widths_only_the_neighbours_are_compared() -> None:
-    found = compared(ROWS, ROWS[:, :8])
-    assert found.cosine is None
-    assert found.overlap
-    assert 0 < found.overlap.mean < 1
-    assert all(one.cosine is None for one in found.differing)
-    words = as_text(found)
-    assert "cosine      not defined: the widths differ" in words
+    comparison = compared(ROWS, ROWS[:, :8])
+    assert comparison.cosine is None
+    assert comparison.overlap
+    assert 0 < comparison.overlap.mean < 1
+    assert all(entry.cosine is None for entry in comparison.differing)
+    words = as_text(comparison)
+    assert "cosine      not defined: the dimensions differ; see the neighbours" in words
     assert "dimensions  A 16, B 8" in words
-    (missed,) = found.missed(0.5, None)
-    assert missed == "smallest cosine not defined (the widths differ), --min-cosine 0.5"
-    assert as_json(found)["cosine"] is None
+    (missed_thresholds,) = comparison.missed_thresholds(0.5, None)
+    assert (
+        missed_thresholds == "smallest cosine not defined (the dimensions differ), --min-cosine 0.5"
+    )
+    assert as_json(comparison)["cosine"] is None
 
 
 @pytest.mark.parametrize(("count", "k"), [(3, 1), (9, 4), (21, 10), (40, 10)])
 def test_few_texts_have_fewer_neighbours_and_it_is_said(count: int, k: int) -> None:
-    found = compared(ROWS[:count], ROWS[:count])
-    assert found.neighbours == k
-    said = f"of {k} nearest ({k} and not 10: there are few texts)"
-    assert (said in as_text(found)) == (k < 10)
+    comparison = compared(ROWS[:count], ROWS[:count])
+    assert comparison.neighbours == k
+    phrase = f"of {k} nearest ({k} and not 10: there are few texts)"
+    assert (phrase in as_text(comparison)) == (k < 10)
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_too_few_texts_for_neighbours(count: int) -> None:
-    found = compared(ROWS[:count], ROWS[:count])
-    assert found.overlap is None
-    assert "three texts or more" in as_text(found)
-    assert found.missed(0.99, None) == []
-    (missed,) = found.missed(None, 0.1)
-    assert "not defined (too few texts)" in missed
+    comparison = compared(ROWS[:count], ROWS[:count])
+    assert comparison.overlap is None
+    assert "three texts or more" in as_text(comparison)
+    assert comparison.missed_thresholds(0.99, None) == []
+    (missed_thresholds,) = comparison.missed_thresholds(None, 0.1)
+    assert "not defined (too few texts)" in missed_thresholds
 
 
 def test_lengths_are_compared_where_both_have_their_own() -> None:
-    found = compared(ROWS, 2 * ROWS)
-    assert "mean 2.000000  min 2.000000  max 2.000000  (not normalised)" in as_text(found)
+    comparison = compared(ROWS, 2 * ROWS)
+    assert "mean 2.000000  min 2.000000  max 2.000000  (not normalised)" in as_text(comparison)
     assert "A gives vectors of length 1" in as_text(compared(unit(ROWS), ROWS))
     assert "B gives vectors of length 1" in as_text(compared(ROWS, unit(ROWS)))
     assert "both give length 1" in as_text(compared(unit(ROWS), unit(ROWS)))
@@ -97,15 +104,15 @@ def test_lengths_are_compared_where_both_have_their_own() -> None:
     assert not is_unit(ROWS)
 
 
-def test_what_is_no_number_misses_every_threshold() -> None:
+def test_not_a_number_misses_every_threshold() -> None:
     broken = ROWS.copy()
     broken[3, 3] = np.nan
-    assert len(compared(ROWS, broken).missed(-1, None)) == 1
+    assert len(compared(ROWS, broken).missed_thresholds(-1, None)) == 1
 
 
 def test_a_text_begins_in_one_line_and_sixty_characters() -> None:
-    found = compared(ROWS[:1], -ROWS[:1], ["first line\n\tsecond " + "x" * 100])
-    assert found.differing[0].begins == ("first line second " + "x" * 100)[:60]
+    comparison = compared(ROWS[:1], -ROWS[:1], ["first line\n\tsecond " + "x" * 100])
+    assert comparison.differing[0].begins == ("first line second " + "x" * 100)[:60]
 
 
 def test_the_json_has_all_figures() -> None:
@@ -113,7 +120,7 @@ def test_the_json_has_all_figures() -> None:
     assert set(content["cosine"]) == {"min", "p1", "p5", "median", "mean", "max"}
     assert content["overlap"]["mean"] == 1
     assert content["a"] == {
-        "name": "A dir", "what": "bert, fp32", "dimensions": 16, "truncated": 0, "unit": False,
+        "name": "A dir", "model": "bert, fp32", "dimensions": 16, "truncated": 0, "unit": False,
     }  # fmt: skip
     assert len(content["differing"]) == 5
 
@@ -129,56 +136,56 @@ def test_the_json_has_all_figures() -> None:
 @pytest.mark.parametrize("count", [1, 3, 40])
 def test_a_picture_can_be_drawn(tmp_path: Path, right: FloatRows, count: int) -> None:
     path = tmp_path / "out.png"
-    plot.check(path)
-    plot.draw(compared(ROWS[:count], right[:count]), path)
+    figure.check(path)
+    comparison_plot.draw(compared(ROWS[:count], right[:count]), path)
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_title_has_both_sides_and_the_figures() -> None:
-    first, second, third = plot.title(compared(ROWS, ROWS)).splitlines()
+    first, second, third = comparison_plot.title(compared(ROWS, ROWS)).splitlines()
     assert first == "A  A dir: bert, fp32, 16 dimensions"
     assert second.startswith("B  http://b: m, version 2")
     assert "40 texts; cosine min 1.000000" in third
 
 
 def test_the_axis_of_cosines() -> None:
-    assert plot.cosine_label(-3) == "0.999"
-    assert plot.cosine_label(-7) == "0.9999999"
-    assert plot.cosine_label(0) == "0"
-    distances = plot.ordered_distances(np.array([1.0, 0.9, 0.9995]))
+    assert comparison_plot.cosine_label(-3) == "0.999"
+    assert comparison_plot.cosine_label(-7) == "0.9999999"
+    assert comparison_plot.cosine_label(0) == "0"
+    distances = comparison_plot.ordered_distances(np.array([1.0, 0.9, 0.9995]))
     assert distances.tolist() == sorted(distances, reverse=True)
-    assert distances[-1] == plot.FLOOR
-    low, high = plot.decades(distances)
+    assert distances[-1] == comparison_plot.FLOOR
+    low, high = comparison_plot.decades(distances)
     assert (low, high) == (-7, 0)
-    assert plot.decades(np.array([3e-6, 2e-6])) == (-6, -4)
+    assert comparison_plot.decades(np.array([3e-6, 2e-6])) == (-6, -4)
 
 
 @pytest.mark.parametrize(
     ("path", "sentence"),
     [("out.jpeg", "end in .png, .svg or .pdf"), ("nowhere/out.png", "there is no directory")],
 )
-def test_where_no_picture_can_be_is_told_before_the_work(path: str, sentence: str) -> None:
+def test_an_unwritable_picture_is_refused_before_the_work(path: str, sentence: str) -> None:
     with pytest.raises(BadSetting, match=sentence):
-        plot.check(Path(path))
+        figure.check(Path(path))
 
 
 def test_without_matplotlib_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(BadSetting, match=r"pip install 'predictor\[plot\]'"):
-        plot.check(Path("out.png"))
+    with pytest.raises(BadSetting, match=r"pip install 'matplotlib>=3.9'"):
+        figure.check(Path("out.png"))
 
 
 def test_a_picture_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "out.png").mkdir()
     with pytest.raises(BadSetting, match="cannot be written"):
-        plot.draw(compared(ROWS, ROWS), tmp_path / "out.png")
+        comparison_plot.draw(compared(ROWS, ROWS), tmp_path / "out.png")
 
 
 def test_one_text_far_away_among_close_ones_stays_in_the_picture() -> None:
     moved = ROWS + np.float32(1e-3)
     moved[4] = -moved[4]
     axes = Figure().subplots()
-    plot._cosines(axes, compared(ROWS, moved))
+    comparison_plot._cosines(axes, compared(ROWS, moved))
     bottom, top = axes.get_ylim()
     assert bottom > top, "what is close stands high"
     heights = np.concatenate([np.asarray(line.get_ydata()) for line in axes.lines])

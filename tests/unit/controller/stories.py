@@ -4,32 +4,35 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from predictor.controller.cluster import Cluster
-from predictor.controller.looking import Analyst, Found
-from predictor.controller.rounds import Rounds
-from predictor.rollout.seen import Service
+from predictor.controller.observe import Analyzer, ObservedService
+from predictor.controller.reconciler import RolloutReconciler
+from predictor.controller.standard import MODE
+from predictor.rollout.observation import Service
 from predictor.rollout.spec import Spec
-from predictor.rollout.state import Measure, State, read_state
+from predictor.rollout.state import Measurement, State
+from predictor.rollout.status import read_state
+from tests.unit.controller.knative_world import TAG_ROUTING
 from tests.unit.controller.world import NAMESPACE, Died, World
 
 Object = dict[str, Any]
 ROUND_S = 2.0
 MOST_ROUNDS = 4000
-GOOD = (Measure("vectors", "Successful", "smallest cosine 1.000000"),)
+GOOD = (Measurement("vectors", "Successful", "smallest cosine 1.000000"),)
 
 
-class Opinions:
+class ScriptedAnalyzer:
     """Stands for the analyst. of: the measures, by the state that is looked at."""
 
-    def __init__(self, of: Callable[[State], tuple[Measure, ...]] = lambda state: GOOD) -> None:
+    def __init__(self, of: Callable[[State], tuple[Measurement, ...]] = lambda state: GOOD) -> None:
         self.of = of
 
-    def measures(
-        self, spec: Spec, state: State, found: Found, service: Service, now: float
-    ) -> tuple[Measure, ...]:
-        del spec, found, service, now
+    def measure(
+        self, spec: Spec, state: State, observed: ObservedService, service: Service, now: float
+    ) -> tuple[Measurement, ...]:
+        del spec, observed, service, now
         return self.of(state)
 
-    def prepared(self, found: Found) -> None:
+    def end_shadow(self, observed: ObservedService) -> None:
         """Nobody was told anything."""
 
 
@@ -38,7 +41,7 @@ def service(mode: str = "Standard", **predictor: Any) -> Object:
         "kind": "InferenceService",
         "metadata": {
             "name": "minilm",
-            "annotations": {"serving.kserve.io/deploymentMode": mode},
+            "annotations": {MODE: mode, **({TAG_ROUTING: "true"} if mode == "Knative" else {})},
         },
         "spec": {
             "predictor": {
@@ -63,47 +66,47 @@ def rollout(name: str = "minilm", **spec: Any) -> Object:
     }
 
 
-def controller(world: World, opinions: Opinions | None = None) -> Rounds:
-    return Rounds(
+def controller(world: World, analyzer: ScriptedAnalyzer | None = None) -> RolloutReconciler:
+    return RolloutReconciler(
         cast(Cluster, world),
-        cast(Analyst, opinions or Opinions()),
+        cast(Analyzer, analyzer or ScriptedAnalyzer()),
         may_act=lambda: True,
         clock=lambda: world.now,
     )
 
 
-def told(world: World, name: str = "minilm") -> State:
+def state_of(world: World, name: str = "minilm") -> State:
     return read_state(world.rollout(name))
 
 
 def play(
     world: World,
-    opinions: Opinions | None = None,
+    analyzer: ScriptedAnalyzer | None = None,
     *,
     until: Callable[[State], bool] = lambda state: state.phase in ("Succeeded", "Failed"),
     each: Callable[[World], None] = lambda world: None,
     rounds: int = MOST_ROUNDS,
 ) -> State:
     """Round after round; who dies is followed by another who knows nothing but what is written."""
-    running = controller(world, opinions)
+    running = controller(world, analyzer)
     for _ in range(rounds):
         world.pass_time(ROUND_S)
         each(world)
         try:
-            running.round()
+            running.reconcile()
         except Died:
-            running = controller(world, opinions)
-        if until(told(world)):
-            return told(world)
-    raise AssertionError(f"no end after {rounds} rounds: {told(world)}")
+            running = controller(world, analyzer)
+        if until(state_of(world)):
+            return state_of(world)
+    raise AssertionError(f"no end after {rounds} reconciliations: {state_of(world)}")
 
 
 def shares(world: World) -> dict[str, int]:
     """Percent by model, as the gateway sends it."""
-    found = world.service()
-    if "Standard" not in str(found["metadata"]["annotations"]):
-        return {uri: share for uri, share in world.shares.items() if share}
-    spec = found["spec"]
+    isvc = world.service()
+    if "Standard" not in str(isvc["metadata"]["annotations"]):
+        return {uri: share for uri, share in world.knative.shares().items() if share}
+    spec = isvc["spec"]
     uris = {_name(spec["predictor"].get("name", "")): spec["predictor"]["model"]["storageUri"]}
     for canary in spec.get("canary", []):
         uris[_name(canary["predictor"]["name"])] = canary["predictor"]["model"]["storageUri"]

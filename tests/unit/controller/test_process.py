@@ -4,20 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from predictor.controller.process import secret_now
+from predictor.controller.process import current_secret
 
 
-def test_a_secret_is_what_the_file_says_now(tmp_path: Path) -> None:
+def test_a_secret_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("first\n")
-    assert secret_now(str(file)) == "first"
+    assert current_secret(str(file)) == "first"
     file.write_text("second\n")
-    assert secret_now(str(file)) == "second"
+    assert current_secret(str(file)) == "second"
 
 
-def test_one_that_cannot_be_read_is_none_and_said(
+def test_a_secret_that_cannot_be_read_is_empty_and_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert secret_now(str(tmp_path / "gone")) == ""
+    assert current_secret(str(tmp_path / "gone")) == ""
     assert "cannot be read" in caplog.text
-    assert secret_now("") == ""
+    assert current_secret("") == ""

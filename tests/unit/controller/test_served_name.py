@@ -1,6 +1,6 @@
 """The vectors are asked for by the name that the servers know."""
 
-from predictor.controller.looking import served_name
+from predictor.controller.observe import served_name
 
 
 def test_the_last_flag_counts_and_else_the_service() -> None:

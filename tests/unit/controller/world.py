@@ -6,10 +6,14 @@ a number that the test moves.
 
 import copy
 from collections.abc import Callable
+from math import ceil
 from typing import Any
 
 from predictor.controller.cluster import ClusterError, Conflict
 from predictor.controller.standard import ISVC_LABEL, deployment_name
+from tests.unit.controller.knative_world import KnativeControllers
+from tests.unit.controller.pods import LEAST, class_of, pods_by_kserve, scaled
+from tests.unit.controller.webhook import refusal
 
 Object = dict[str, Any]
 Key = tuple[str, str, str]
@@ -38,6 +42,7 @@ class World:
     """Stands for `Cluster`, and for all that happens on the other side of it.
 
     slow: seconds that new pods take to get ready; None: they never do.
+    load: pods that all of the traffic needs, for autoscalers.
     kill_at: the write, counted from 1, at which the controller dies; after: instead of before it.
     """
 
@@ -45,66 +50,70 @@ class World:
         self.now = 1_000_000.0
         self.objects: dict[Key, Object] = {}
         self.slow = slow
+        self.load = 0.0
         self.kill_at, self.after = 0, False
         self.writes: list[str] = []
-        self.trouble: Callable[[str, str], None] = lambda verb, kind: None
+        self.inject_fault: Callable[[str, str], None] = lambda verb, kind: None
         self._version = 0
         self._since: dict[str, float] = {}
+        self.knative = KnativeControllers(self.objects, self.put, self._age, self._is_up)
 
     # As the API server
 
     def put(self, target: Object) -> Object:
         self._version += 1
         made = copy.deepcopy(target)
-        own = made["metadata"]
-        own["resourceVersion"] = str(self._version)
-        own.setdefault("namespace", NAMESPACE)
-        own.setdefault("generation", 1)
-        own.setdefault("creationTimestamp", f"{self.now:.0f}")
-        own.setdefault("uid", f"uid-{self._version}")
-        self.objects[made["kind"], own["namespace"], own["name"]] = made
+        metadata = made["metadata"]
+        metadata["resourceVersion"] = str(self._version)
+        metadata.setdefault("namespace", NAMESPACE)
+        metadata.setdefault("generation", 1)
+        metadata.setdefault("creationTimestamp", f"{self.now:.0f}")
+        metadata.setdefault("uid", f"uid-{self._version}")
+        self.objects[made["kind"], metadata["namespace"], metadata["name"]] = made
         return made
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
-        self.trouble("get", kind)
+        self.inject_fault("get", kind)
         return copy.deepcopy(self.objects.get((kind, namespace, name)))
 
     def list(self, kind: str, namespace: str = "", labels: str = "") -> list[Object]:
-        self.trouble("list", kind)
+        self.inject_fault("list", kind)
         key, _, value = labels.partition("=")
         return [
-            copy.deepcopy(found)
-            for (of, space, _), found in self.objects.items()
+            copy.deepcopy(item)
+            for (of, space, _), item in self.objects.items()
             if of == kind
             and namespace in ("", space)
-            and (not labels or found["metadata"].get("labels", {}).get(key) == value)
+            and (not labels or item["metadata"].get("labels", {}).get(key) == value)
         ]
 
     def patch(self, kind: str, namespace: str, name: str, patch: Object, part: str = "") -> Object:
-        self.trouble("patch", kind)
+        self.inject_fault("patch", kind)
         self._die(f"patch {kind} {part}".strip(), False)
-        found = self.objects.get((kind, namespace, name))
-        if found is None:
+        stored = self.objects.get((kind, namespace, name))
+        if stored is None:
             raise ClusterError(f"404 {kind} {name}")
         version = patch.get("metadata", {}).get("resourceVersion")
-        if version not in (None, found["metadata"]["resourceVersion"]):
+        if version not in (None, stored["metadata"]["resourceVersion"]):
             raise Conflict(f"409 {kind} {name}")
-        changed = merged(found, patch)
-        if changed["spec"] != found["spec"]:
+        changed = merged(stored, patch)
+        if kind == "InferenceService" and (reason := refusal(stored, changed)):
+            raise ClusterError(f"PATCH: 403: admission webhook denied the request: {reason}")
+        if changed["spec"] != stored["spec"]:
             changed["metadata"]["generation"] += 1
         done = self.put(changed)
         self._die(f"patch {kind} {part}".strip(), True)
         return copy.deepcopy(done)
 
     def create(self, kind: str, namespace: str, target: Object) -> Object:
-        self.trouble("create", kind)
+        self.inject_fault("create", kind)
         made = copy.deepcopy(target)
         made["metadata"].setdefault("name", f"{kind}-{self._version}")
         made["metadata"]["namespace"] = namespace
         return self.put(made | {"kind": kind})
 
     def delete(self, kind: str, namespace: str, name: str) -> None:
-        self.trouble("delete", kind)
+        self.inject_fault("delete", kind)
         self._die(f"delete {kind}", False)
         self.objects.pop((kind, namespace, name), None)
         self._die(f"delete {kind}", True)
@@ -125,9 +134,9 @@ class World:
         return self.objects["EmbeddingRollout", NAMESPACE, name]
 
     def edit(self, kind: str, name: str, patch: Object) -> None:
-        found = self.objects[kind, NAMESPACE, name]
-        changed = merged(found, patch)
-        if changed["spec"] != found["spec"]:
+        stored = self.objects[kind, NAMESPACE, name]
+        changed = merged(stored, patch)
+        if changed["spec"] != stored["spec"]:
             changed["metadata"]["generation"] += 1
         self.put(changed)
 
@@ -136,10 +145,10 @@ class World:
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
         self._program()
-        for (kind, _, _), found in list(self.objects.items()):
+        for (kind, _, _), item in list(self.objects.items()):
             if kind == "InferenceService":
-                is_standard = "Standard" in str(found["metadata"].get("annotations"))
-                (self._standard if is_standard else self._knative)(found)
+                is_standard = "Standard" in str(item["metadata"].get("annotations"))
+                (self._standard if is_standard else self.knative.reconcile)(item)
 
     def _age(self, what: str) -> float:
         return self.now - self._since.setdefault(what, self.now)
@@ -150,13 +159,11 @@ class World:
     def _standard(self, isvc: Object) -> None:
         name, spec = isvc["metadata"]["name"], isvc["spec"]
         stable = deployment_name(name, spec["predictor"].get("name", ""))
-        pods = {stable: int(spec["predictor"].get("minReplicas", 1))}
-        for canary in spec.get("canary", []):
-            own = canary["predictor"]
-            pods[deployment_name(name, own["name"])] = int(own.get("minReplicas", 1))
+        by_kserve = pods_by_kserve(isvc, [d for _, _, d in self.objects if self._ready(d)])
+        pods = {deployment: self._scaled(isvc, deployment, by_kserve) for deployment in by_kserve}
         labelled = [
-            key for key, found in self.objects.items()
-            if key[0] == "Deployment" and found["metadata"]["labels"][ISVC_LABEL] == name
+            key for key, item in self.objects.items()
+            if key[0] == "Deployment" and item["metadata"]["labels"][ISVC_LABEL] == name
         ]  # fmt: skip
         for key in labelled:
             if key[2] not in pods:
@@ -167,6 +174,31 @@ class World:
             self._deployment(name, deployment, replicas, len(ready))
         self._route(isvc, stable)
 
+    def _scaled(self, isvc: Object, deployment: str, by_kserve: dict[str, int]) -> int:
+        """Replicas of a Deployment: KServe's number, an autoscaler's, or what it had."""
+        if class_of(isvc) == "none":
+            return by_kserve[deployment]
+        load = self.load * self._share(isvc, deployment) / 100
+        if class_of(isvc) != "external":
+            is_stable = deployment == next(iter(by_kserve))
+            most = int(isvc["spec"]["predictor"].get("maxReplicas", by_kserve[deployment]))
+            return (
+                min(max(ceil(load), by_kserve[deployment]), most)
+                if is_stable
+                else by_kserve[deployment]
+            )
+        for (kind, _, _), target in self.objects.items():
+            if kind in LEAST and target["spec"]["scaleTargetRef"]["name"] == deployment:
+                return scaled(target, load)
+        living = self.objects.get(("Deployment", NAMESPACE, deployment), {"spec": {}})
+        return int(living["spec"].get("replicas", 1))
+
+    def _share(self, isvc: Object, deployment: str) -> int:
+        """Percent of the traffic, as the route has it now."""
+        route = self.objects.get(("HTTPRoute", NAMESPACE, isvc["metadata"]["name"]))
+        backends = route["spec"]["rules"][-1]["backendRefs"] if route else []
+        return sum(int(b["weight"]) for b in backends if b["name"] == deployment)
+
     def _deployment(self, name: str, deployment: str, replicas: int, ready: int) -> None:
         key = ("Deployment", NAMESPACE, deployment)
         had = self.objects.get(key, {}).get("status", {}).get("readyReplicas", 0)
@@ -174,7 +206,7 @@ class World:
             "kind": "Deployment",
             "metadata": {"name": deployment, "labels": {ISVC_LABEL: name}},
             "spec": {"replicas": replicas},
-            "status": {"readyReplicas": max(ready, had) if had <= replicas else ready},
+            "status": {"readyReplicas": max(ready, min(had, replicas))},
         })  # fmt: skip
 
     def _route(self, isvc: Object, stable: str) -> None:
@@ -197,44 +229,12 @@ class World:
 
     def _program(self) -> None:
         """The gateway's word on routes that KServe did not make."""
-        for (kind, _, name), found in self.objects.items():
+        for (kind, _, name), route in self.objects.items():
             if kind == "HTTPRoute" and name.endswith("-compare"):
-                own = found["metadata"]["generation"]
-                told = {"type": "Accepted", "status": "True", "observedGeneration": own}
-                found["status"] = {"parents": [{"conditions": [told]}]}
+                generation = route["metadata"]["generation"]
+                state_of = {"type": "Accepted", "status": "True", "observedGeneration": generation}
+                route["status"] = {"parents": [{"conditions": [state_of]}]}
 
     def _ready(self, deployment: str) -> int:
-        found = self.objects.get(("Deployment", NAMESPACE, deployment), {})
-        return int(found.get("status", {}).get("readyReplicas", 0))
-
-    def _knative(self, isvc: Object) -> None:
-        """Revisions by model: the newest ready one has the percentage, the one before the rest."""
-        predictor = isvc["spec"]["predictor"]
-        told = (
-            isvc.setdefault("status", {}).setdefault("components", {}).setdefault("predictor", {})
-        )
-        revisions: list[str] = told.setdefault("revisions", [])
-        model = f"{predictor['model']['storageUri']} {predictor['model'].get('image', '')}"
-        if not revisions or told["model"] != model:
-            revisions.append(f"{isvc['metadata']['name']}-predictor-{len(revisions) + 1:05d}")
-            told["model"] = model
-        latest = revisions[-1]
-        told["latestCreatedRevision"] = latest
-        known = predictor["model"]["storageUri"] in told.setdefault("good", [])
-        if len(revisions) == 1 or self._is_up(latest) or (known and self._age(latest) >= 5.0):
-            told["good"].append(predictor["model"]["storageUri"])
-            told["latestReadyRevision"] = latest
-        ready, percent = told["latestReadyRevision"], predictor.get("canaryTrafficPercent")
-        rolled = told.setdefault("latestRolledoutRevision", ready)
-        if percent is None or ready == rolled:
-            told["traffic"] = [{"revisionName": ready, "percent": 100, "latestRevision": True}]
-            told["latestRolledoutRevision"] = ready
-        else:
-            told["traffic"] = [
-                {"revisionName": ready, "percent": percent, "latestRevision": True},
-                {"revisionName": rolled, "percent": 100 - percent, "tag": "prev"},
-            ]
-        isvc["status"]["observedGeneration"] = isvc["metadata"]["generation"]
-        served = told.setdefault("served", {})
-        served[latest] = predictor["model"]["storageUri"]
-        self.shares = {served[one["revisionName"]]: one["percent"] for one in told["traffic"]}
+        stored = self.objects.get(("Deployment", NAMESPACE, deployment), {})
+        return int(stored.get("status", {}).get("readyReplicas", 0))

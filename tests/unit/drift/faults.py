@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from predictor.engine.bundle import TOKENIZER, read_bundle
+from hack.bench.corpus import mixed
+from predictor.bundle.corpus import calibration, verification
+from predictor.bundle.manifest import TOKENIZER, read_bundle
+from predictor.bundle.source import read_source
 from predictor.engine.engine import OnnxEngine
-from predictor.engine.proving import group_by_length
+from predictor.engine.reference_runs import group_by_length
 from predictor.engine.tokenizer import Tokenizer
 from predictor.export.convert import convert_cached
-from predictor.export.corpus import calibration, verification
-from predictor.export.source import read_source
 from predictor.types import FloatRows, Tokens
-from tests.load.corpus import mixed
 from tests.unit.drift.traffic import Pool, pool_of
 
 UNKNOWN = 100  # [UNK] of BERT's vocabulary
@@ -72,17 +72,17 @@ class Model:
         self.engine = OnnxEngine(folder, self.bundle, threads=2)
         rows = embed(self.engine, self.tokenizer.encode(english))
         self.tenants = clusters(rows, topics)
-        self.usual = self._pool(english, self.tokenizer.encode(english), rows)
+        self.baseline = self._pool(english, self.tokenizer.encode(english), rows)
 
-    def _pool(self, given: list[str], tokens: Tokens, rows: FloatRows) -> Pool:
-        alike = given is self.english
-        tenants = self.tenants if alike else np.zeros(len(given), np.int64)
-        return pool_of(given, tokens, rows, UNKNOWN, tenants)
+    def _pool(self, texts: list[str], tokens: Tokens, rows: FloatRows) -> Pool:
+        alike = texts is self.english
+        tenants = self.tenants if alike else np.zeros(len(texts), np.int64)
+        return pool_of(texts, tokens, rows, UNKNOWN, tenants)
 
-    def of(self, given: list[str]) -> Pool:
+    def of(self, texts: list[str]) -> Pool:
         """Other texts, embedded as they should be; one tenant."""
-        tokens = self.tokenizer.encode(given)
-        return self._pool(given, tokens, embed(self.engine, tokens))
+        tokens = self.tokenizer.encode(texts)
+        return self._pool(texts, tokens, embed(self.engine, tokens))
 
     def prompted(self, prompt: str) -> Pool:
         tokens = self.tokenizer.encode([prompt + text for text in self.english])
@@ -174,14 +174,14 @@ def clusters(rows: FloatRows, count: int) -> npt.NDArray[np.int64]:
     for _ in range(20):
         nearest = (unit @ centres.T).argmax(axis=1)
         present = np.unique(nearest)
-        centres = np.stack([unit[nearest == one].mean(axis=0) for one in present])
+        centres = np.stack([unit[nearest == topic].mean(axis=0) for topic in present])
         centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    found: npt.NDArray[np.int64] = np.unique(nearest, return_inverse=True)[1].astype(np.int64)
-    return found
+    topics: npt.NDArray[np.int64] = np.unique(nearest, return_inverse=True)[1].astype(np.int64)
+    return topics
 
 
-def footed(given: list[str]) -> list[str]:
-    return [text + FOOTER for text in given]
+def footed(texts: list[str]) -> list[str]:
+    return [text + FOOTER for text in texts]
 
 
 def flooding(count: int = 300) -> list[str]:

@@ -16,7 +16,7 @@ from tests.unit.drift.simulation import Fault, Power, false_alarms, power, repla
 from tests.unit.drift.traffic import Mix, Pool
 
 MONTHS, MONTH = 5, 30
-USUAL = Mix("usual", sway=0.3, day=0.5, weekend=0.4)
+USUAL = Mix("baseline", sway=0.3, day=0.5, weekend=0.4)
 MIXES = (
     Mix("the same all day"),
     Mix("parts sway by 30 %", sway=0.3),
@@ -26,9 +26,9 @@ MIXES = (
 )
 
 
-def everyday(model: faults.Model, found: faults.Texts) -> Pool:
+def everyday(model: faults.Model, texts: faults.Texts) -> Pool:
     """English with 4 % of other languages."""
-    return model.usual.joined(model.of(found.others[: len(found.english) // 25]))
+    return model.baseline.joined(model.of(texts.others[: len(texts.english) // 25]))
 
 
 def alarms(pool: Pool) -> None:
@@ -42,26 +42,26 @@ def alarms(pool: Pool) -> None:
 
 
 def powers(
-    model: faults.Model, found: faults.Texts, model_dir: Path, scratch: Path
+    model: faults.Model, texts: faults.Texts, model_dir: Path, scratch: Path
 ) -> Iterator[tuple[Power, str]]:
     """Each fault's power, and the mean cosine to the right vectors where it has one."""
     for name, wrong in swaps(model, model_dir, scratch):
-        cosine = faults.mean_cosine(model.usual.rows, wrong.rows)
-        yield power(name, model.usual, USUAL, instead(wrong), seeded()), f"{cosine:.3f}"
+        cosine = faults.mean_cosine(model.baseline.rows, wrong.rows)
+        yield power(name, model.baseline, USUAL, instead(wrong), seeded()), f"{cosine:.3f}"
     for prompt in ("query: ", faults.LONG_PROMPT):
         right = model.prompted(prompt)
-        cosine = faults.mean_cosine(model.usual.rows, right.rows)
+        cosine = faults.mean_cosine(model.baseline.rows, right.rows)
         name = f"prompt missing: {prompt.strip()!r}"
-        yield power(name, right, USUAL, instead(model.usual), seeded()), f"{cosine:.3f}"
+        yield power(name, right, USUAL, instead(model.baseline), seeded()), f"{cosine:.3f}"
     for share in (0.05, 0.1, 0.2, 0.3):
-        for name, given in (
-            ("Russian", found.russian),
-            ("many other languages", found.others),
-            ("a footer on", faults.footed(found.english[:500])),
+        for name, replacement in (
+            ("Russian", texts.russian),
+            ("many other languages", texts.others),
+            ("a footer on", faults.footed(texts.english[:500])),
             ("one text floods", faults.flooding()),
         ):
-            fault = replaced(model.usual, model.of(given), share, seeded())
-            yield power(f"{name}: {share:.0%}", model.usual, USUAL, fault, seeded()), ""
+            fault = replaced(model.baseline, model.of(replacement), share, seeded())
+            yield power(f"{name}: {share:.0%}", model.baseline, USUAL, fault, seeded()), ""
 
 
 def swaps(model: faults.Model, model_dir: Path, scratch: Path) -> Iterator[tuple[str, Pool]]:
@@ -87,18 +87,18 @@ def seeded() -> np.random.Generator:
 
 def main(which: str, bundle: str, *rest: str) -> None:
     folder = Path(bundle)
-    found = faults.texts(folder / "tokenizer.json")
-    model = faults.Model(folder, found.english)
-    print(f"{len(found.english)} English texts", file=sys.stderr)
+    texts = faults.texts(folder / "tokenizer.json")
+    model = faults.Model(folder, texts.english)
+    print(f"{len(texts.english)} English texts", file=sys.stderr)
     if which == "alarms":
-        alarms(everyday(model, found))
+        alarms(everyday(model, texts))
         return
     print("| fault | cosine | seen in a window | by test: effect |\n| --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as scratch:
-        for one, cosine in powers(model, found, Path(rest[0]), Path(scratch)):
-            effects = sorted(one.effect.items(), key=lambda item: -item[1])
+        for result, cosine in powers(model, texts, Path(rest[0]), Path(scratch)):
+            effects = sorted(result.effect.items(), key=lambda item: -item[1])
             by = ", ".join(f"{name} {effect:.1f}" for name, effect in effects if effect >= 0.8)
-            print(f"| {one.fault} | {cosine} | {one.seen:.0%} | {by} |", flush=True)
+            print(f"| {result.fault} | {cosine} | {result.detected:.0%} | {by} |", flush=True)
 
 
 if __name__ == "__main__":

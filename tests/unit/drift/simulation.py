@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from predictor.drift.findings import FEWEST_ROWS, compare
-from predictor.drift.monitor import Hysteresis, Rhythm
-from predictor.drift.reference import Reference, learn
+from predictor.drift.monitor import DriftSchedule, Hysteresis
+from predictor.drift.reference import DriftReference, learn
 from predictor.drift.sketch import Sketch
 from tests.unit.drift.traffic import DAY, Mix, Pool, base_of, draw, sketched
 
-CONSECUTIVE = Rhythm().consecutive
+CONSECUTIVE = DriftSchedule().consecutive
 
 
 def windows(
@@ -34,27 +34,27 @@ def false_alarms(pool: Pool, mix: Mix, days: int, generator: np.random.Generator
     return count_alarms(reference, drawn)
 
 
-def count_alarms(reference: Reference, drawn: Iterator[Sketch]) -> Counter[str]:
+def count_alarms(reference: DriftReference, drawn: Iterator[Sketch]) -> Counter[str]:
     states: dict[str, Hysteresis] = {}
-    begun: Counter[str] = Counter()
+    alarms: Counter[str] = Counter()
     before: set[str] = set()
     for window in drawn:
         for finding in compare(reference, window):
-            states.setdefault(finding.name, Hysteresis(CONSECUTIVE)).see(finding.drifted)
-        now = {name for name, one in states.items() if one.alarm}
-        begun.update(now - before)
+            states.setdefault(finding.name, Hysteresis(CONSECUTIVE)).record(finding.drifted)
+        now = {name for name, hysteresis in states.items() if hysteresis.alarm}
+        alarms.update(now - before)
         if now and not before:
-            begun["any"] += 1
+            alarms["any"] += 1
         before = now
-    return begun
+    return alarms
 
 
 @dataclass(frozen=True)
 class Power:
-    """fault: its name; seen: share of windows in which some test drifted; by: each test's."""
+    """fault: its name; detected: share of windows in which some test drifted; by: each test's."""
 
     fault: str
-    seen: float
+    detected: float
     by: dict[str, float]
     effect: dict[str, float]
 
@@ -81,12 +81,12 @@ def power(
     names: Counter[str] = Counter()
     effects: dict[str, list[float]] = {}
     for window in drawn[learning:]:
-        found = compare(reference, sketched(*fault(window), generator))
-        for finding in found:
+        findings = compare(reference, sketched(*fault(window), generator))
+        for finding in findings:
             effects.setdefault(finding.name, []).append(finding.effect)
             names[finding.name] += finding.drifted
-        names["any"] += any(finding.drifted for finding in found)
-    by = {test: seen / count for test, seen in names.items()}
+        names["any"] += any(finding.drifted for finding in findings)
+    by = {test: drifted / count for test, drifted in names.items()}
     middle = {test: float(np.median(values)) for test, values in effects.items()}
     return Power(name, by.pop("any"), by, middle)
 

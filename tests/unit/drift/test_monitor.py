@@ -7,14 +7,14 @@ import pytest
 
 from predictor.drift.findings import FEWEST_ROWS, THRESHOLDS, compare, threshold
 from predictor.drift.measures import NAMES
-from predictor.drift.monitor import MOST_LEARNT, Hysteresis, Monitor, Rhythm
-from predictor.drift.reference import Reference
-from predictor.drift.sketch import BadSketch, Subject, empty
+from predictor.drift.monitor import MOST_LEARNT, DriftSchedule, Hysteresis, Monitor
+from predictor.drift.reference import DriftReference
+from predictor.drift.sketch import BadSketch, ModelIdentity, empty
 from predictor.types import FloatRows, Tokens
 
-SUBJECT = Subject("0123456789ab", "fp32", 24)
+IDENTITY = ModelIdentity("0123456789ab", "fp32", 24)
 # The first window, too, looks at every row.
-RHYTHM = Rhythm(learn_seconds=3600, learn_windows=3, sampled=8 * FEWEST_ROWS)
+SCHEDULE = DriftSchedule(learn_seconds=3600, learn_windows=3, sampled=8 * FEWEST_ROWS)
 
 
 class Traffic:
@@ -37,15 +37,15 @@ class Traffic:
     def window(self) -> list[str]:
         """A window of traffic; the names of the tests that drifted in it."""
         self.ask()
-        self.now += RHYTHM.seconds
-        assert self.monitor.due(self.now)
-        found = self.monitor.judge(self.monitor.close(self.now), self.now, made=1e9)
-        return [finding.name for finding in found if finding.drifted]
+        self.now += SCHEDULE.seconds
+        assert self.monitor.is_due(self.now)
+        findings = self.monitor.judge(self.monitor.close(self.now), self.now, made=1e9)
+        return [finding.name for finding in findings if finding.drifted]
 
 
 def watching() -> Traffic:
     """Traffic whose reference is learnt."""
-    monitor = Monitor(SUBJECT, np.random.default_rng(2), 0.0, unknown_id=100, rhythm=RHYTHM)
+    monitor = Monitor(IDENTITY, np.random.default_rng(2), 0.0, unknown_id=100, schedule=SCHEDULE)
     traffic = Traffic(monitor)
     while monitor.state == "learning":
         traffic.window()
@@ -58,7 +58,7 @@ def test_the_reference_is_learnt_from_the_first_windows() -> None:
     assert reference is not None
     assert (reference.windows, reference.made) == (4, 1e9)
     assert reference.sketch.rows == 4 * FEWEST_ROWS
-    assert set(reference.usual) == set(NAMES)
+    assert set(reference.baseline) == set(NAMES)
     assert traffic.monitor.findings == []
 
 
@@ -83,10 +83,10 @@ def test_an_alarm_needs_windows_in_a_row_and_ends_after_as_many() -> None:
     assert not monitor.alarms["norms"]
 
 
-def test_what_moved_is_named() -> None:
+def test_the_test_that_moved_is_named() -> None:
     traffic = watching()
     traffic.offset = 0.5
-    assert {"direction", "spread", "cloud", "norms"} <= set(traffic.window())
+    assert {"direction", "spread", "mmd", "norms"} <= set(traffic.window())
     traffic.offset, traffic.words = 0.0, "привет"
     assert traffic.window() == ["scripts"]
 
@@ -98,42 +98,42 @@ def test_vectors_that_are_no_numbers_are_found() -> None:
 
 
 def test_a_window_ends_by_time_and_count_together() -> None:
-    monitor = Monitor(SUBJECT, np.random.default_rng(2), 100.0, rhythm=RHYTHM)
+    monitor = Monitor(IDENTITY, np.random.default_rng(2), 100.0, schedule=SCHEDULE)
     traffic = Traffic(monitor)
-    assert not monitor.due(1e6)
+    assert not monitor.is_due(1e6)
     traffic.ask(FEWEST_ROWS - 1)
-    assert not monitor.due(1e6)
+    assert not monitor.is_due(1e6)
     traffic.ask(1)
-    assert monitor.due(1e6)
-    assert not monitor.due(100.0 + RHYTHM.seconds - 1)
-    assert monitor.due(100.0 + RHYTHM.seconds)
+    assert monitor.is_due(1e6)
+    assert not monitor.is_due(100.0 + SCHEDULE.seconds - 1)
+    assert monitor.is_due(100.0 + SCHEDULE.seconds)
 
 
 def test_a_clock_that_went_back_makes_a_window_longer_and_nothing_else() -> None:
-    monitor = Monitor(SUBJECT, np.random.default_rng(2), 1e9, rhythm=RHYTHM)
+    monitor = Monitor(IDENTITY, np.random.default_rng(2), 1e9, schedule=SCHEDULE)
     Traffic(monitor).ask()
-    assert not monitor.due(5.0)
-    assert not monitor.due(RHYTHM.seconds)
-    assert monitor.due(5.0 + RHYTHM.seconds)
+    assert not monitor.is_due(5.0)
+    assert not monitor.is_due(SCHEDULE.seconds)
+    assert monitor.is_due(5.0 + SCHEDULE.seconds)
 
 
 def test_a_saved_reference_goes_on_where_it_was() -> None:
     reference = watching().monitor.reference
-    again = Monitor(SUBJECT, np.random.default_rng(4), 0.0, reference=reference, rhythm=RHYTHM)
+    again = Monitor(IDENTITY, np.random.default_rng(4), 0.0, reference=reference, schedule=SCHEDULE)
     assert again.state == "watching"
     assert Traffic(again, seed=9).window() == []
 
 
 def test_a_reference_of_another_model_is_refused() -> None:
-    other = Subject("0123456789ab", "int8", 24)
-    reference = Reference(empty(other), 0.0, 1)
+    other = ModelIdentity("0123456789ab", "int8", 24)
+    reference = DriftReference(empty(other), 0.0, 1)
     with pytest.raises(BadSketch, match="int8"):
-        Monitor(SUBJECT, np.random.default_rng(2), 0.0, reference=reference)
+        Monitor(IDENTITY, np.random.default_rng(2), 0.0, reference=reference)
 
 
 def test_learning_holds_a_bounded_number_of_windows() -> None:
-    rhythm = Rhythm(seconds=0, rows=1, learn_seconds=1000, learn_windows=1)
-    monitor = Monitor(SUBJECT, np.random.default_rng(2), 0.0, rhythm=rhythm)
+    schedule = DriftSchedule(seconds=0, rows=1, learn_seconds=1000, learn_windows=1)
+    monitor = Monitor(IDENTITY, np.random.default_rng(2), 0.0, schedule=schedule)
     traffic = Traffic(monitor)
     for second in range(3 * MOST_LEARNT):
         traffic.ask(1)
@@ -151,15 +151,15 @@ def test_token_ids_have_no_scripts_and_the_rest() -> None:
     rows = traffic.rows(1)
     for _ in range(FEWEST_ROWS):
         traffic.monitor.observe([[7] * 20], Tokens([[7] * 20], [0]), rows)
-    found = traffic.monitor.judge(traffic.monitor.close(traffic.now), traffic.now, made=0.0)
-    names = [finding.name for finding in found]
+    findings = traffic.monitor.judge(traffic.monitor.close(traffic.now), traffic.now, made=0.0)
+    names = [finding.name for finding in findings]
     assert "scripts" not in names
     assert {"lengths", "truncated", "direction", "spread"} <= set(names)
 
 
 def test_rows_of_a_large_request_are_those_of_their_texts() -> None:
     """Length, truncation and vector of one row stay together when some are picked."""
-    monitor = Monitor(SUBJECT, np.random.default_rng(2), 0.0, rhythm=RHYTHM)
+    monitor = Monitor(IDENTITY, np.random.default_rng(2), 0.0, schedule=SCHEDULE)
     ids = [[7] * (1 if index % 2 else 300) for index in range(400)]
     rows = np.array([[1.0 if index % 2 else 100.0] * 24 for index in range(400)], np.float32)
     texts: list[str] = ["x" if index % 2 else "я" for index in range(400)]
@@ -172,10 +172,10 @@ def test_rows_of_a_large_request_are_those_of_their_texts() -> None:
     assert long == sketch.scripts[3] >> 20
 
 
-def test_thresholds_follow_what_is_usual() -> None:
-    reference = Reference(empty(SUBJECT), 0.0, 1, {"norms": 0.5, "cloud": 0.01})
+def test_thresholds_follow_the_baseline_of_the_reference() -> None:
+    reference = DriftReference(empty(IDENTITY), 0.0, 1, {"norms": 0.5, "mmd": 0.01})
     assert threshold(reference, "norms") == pytest.approx(0.75)
-    assert threshold(reference, "cloud") == THRESHOLDS["cloud"]
+    assert threshold(reference, "mmd") == THRESHOLDS["mmd"]
     assert set(THRESHOLDS) == set(NAMES)
 
 
@@ -183,15 +183,15 @@ def test_too_few_rows_say_nothing() -> None:
     traffic = watching()
     assert traffic.monitor.reference is not None
     with pytest.raises(BadSketch, match="the window has 0 rows; 1000 are needed"):
-        compare(traffic.monitor.reference, empty(SUBJECT))
+        compare(traffic.monitor.reference, empty(IDENTITY))
 
 
-@pytest.mark.parametrize("given", [[True, True, False] * 5, [False] * 9])
-def test_hysteresis_needs_its_streak(given: Sequence[bool]) -> None:
-    one = Hysteresis(3)
-    for drifted in given:
-        one.see(drifted)
-        assert not one.alarm
+@pytest.mark.parametrize("windows", [[True, True, False] * 5, [False] * 9])
+def test_hysteresis_needs_its_streak(windows: Sequence[bool]) -> None:
+    hysteresis = Hysteresis(3)
+    for drifted in windows:
+        hysteresis.record(drifted)
+        assert not hysteresis.alarm
 
 
 def test_requests_go_into_the_next_window_while_one_is_judged() -> None:
@@ -200,7 +200,7 @@ def test_requests_go_into_the_next_window_while_one_is_judged() -> None:
     closed = traffic.monitor.close(traffic.now)
     traffic.offset = 5.0
     traffic.ask(300)
-    found = traffic.monitor.judge(closed, traffic.now, made=0.0)
-    assert not any(finding.drifted for finding in found)
+    findings = traffic.monitor.judge(closed, traffic.now, made=0.0)
+    assert not any(finding.drifted for finding in findings)
     assert traffic.monitor.last is closed
     assert (traffic.monitor.count, traffic.monitor.sketch().rows) == (300, 300)

@@ -10,7 +10,7 @@ import pytest
 from predictor import cli
 from predictor.cli import drift
 from predictor.drift import learn, reference_to_bytes, sketch_to_bytes
-from predictor.drift.sketch import Sketch, Subject
+from predictor.drift.sketch import ModelIdentity, Sketch
 from predictor.drift.window import Window
 from predictor.errors import BadSetting
 from tests.unit.drift.traffic import invented, sketched
@@ -39,8 +39,8 @@ def window(path: Path, sketch: Sketch) -> str:
 
 
 def report(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    given = drift_arguments(*arguments)
-    code = drift.run(given)
+    args = drift_arguments(*arguments)
+    code = drift.run(args)
     return code, capsys.readouterr().out
 
 
@@ -50,7 +50,9 @@ def drift_arguments(*arguments: str) -> argparse.Namespace:
     return parser.parse_args(["drift", "report", *arguments])
 
 
-def test_no_drift_is_0(reference: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_without_drift_exits_with_0(
+    reference: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     name = window(tmp_path / "w.json", drawn(9))
     code, words = report(reference, name, capsys=capsys)
     assert code == 0
@@ -83,27 +85,27 @@ def test_json_has_all_figures(
     assert (code, content["drifted"]) == (1, True)
     assert content["reference"]["rows"] == 6000
     assert content["reference"]["made"] == 1.7e9
-    direction = next(one for one in content["findings"] if one["name"] == "direction")
+    direction = next(finding for finding in content["findings"] if finding["name"] == "direction")
     assert direction["effect"] == direction["statistic"] / direction["threshold"] > 1
     assert direction["drifted"] is True
-    assert {one["name"] for one in content["findings"]} == set(drift.WORDS)
+    assert {finding["name"] for finding in content["findings"]} == set(drift.LABELS)
 
 
 def test_two_models_are_compared_and_said(
     reference: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     generator = np.random.default_rng(1)
-    other = Window(Subject("other", "int8", 48), generator)
+    other = Window(ModelIdentity("other", "int8", 48), generator)
     rows = generator.standard_normal((1000, 48), np.float32)
     other.observe([9] * 1000, [False] * 1000, [0] * 1000, None, rows)
     name = window(tmp_path / "w.json", other.sketch())
     code, words = report(reference, name, capsys=capsys)
     assert code == 1
-    assert "two models: what moved may be the model and not the traffic" in words
+    assert "the models differ: the drift may come from the model and not from the traffic" in words
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_it_is_drawn(
+def test_the_report_is_drawn(
     suffix: str, reference: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = tmp_path / f"drift.{suffix}"
@@ -117,7 +119,7 @@ def test_it_is_drawn(
 def test_traffic_of_token_ids_without_vectors_is_drawn_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bare = Window(Subject("bare", "fp32", 8), np.random.default_rng(1))
+    bare = Window(ModelIdentity("bare", "fp32", 8), np.random.default_rng(1))
     zeros = np.zeros((1000, 8), np.float32)
     bare.observe([5] * 1000, [False] * 1000, [0] * 1000, None, zeros)
     path = tmp_path / "reference.json"
@@ -126,23 +128,23 @@ def test_traffic_of_token_ids_without_vectors_is_drawn_too(
     picture = str(tmp_path / "bare.svg")
     code, words = report(str(path), name, "--plot", picture, "--json", capsys=capsys)
     assert code == 0
-    assert [one["name"] for one in json.loads(words)["findings"]] == [
+    assert [finding["name"] for finding in json.loads(words)["findings"]] == [
         *("lengths", "truncated", "unknown", "broken")
     ]
 
 
 @pytest.mark.parametrize("picture", ["drift.doc", "nowhere/drift.png"])
 def test_a_picture_that_cannot_be_is_said_before_reading(picture: str, tmp_path: Path) -> None:
-    given = drift_arguments("missing", "missing", "--plot", str(tmp_path / picture))
+    args = drift_arguments("missing", "missing", "--plot", str(tmp_path / picture))
     with pytest.raises(BadSetting, match="--plot"):
-        drift.run(given)
+        drift.run(args)
 
 
 def test_files_that_are_none(reference: str, tmp_path: Path) -> None:
     good = window(tmp_path / "w.json", drawn(9))
     damaged = tmp_path / "damaged.json"
     damaged.write_bytes(Path(good).read_bytes()[:-9])
-    other = window(tmp_path / "o.json", Window(Subject("o", "fp32", 48), RANDOM).sketch())
+    other = window(tmp_path / "o.json", Window(ModelIdentity("o", "fp32", 48), RANDOM).sketch())
     few = window(tmp_path / "few.json", drawn(9, 999))
     for arguments, words in (
         ((reference, str(tmp_path / "no.json")), "no.json: cannot be read: No such file"),
@@ -157,5 +159,5 @@ def test_files_that_are_none(reference: str, tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_it_is_one_of_the_commands() -> None:
+def test_the_report_is_a_subcommand_of_drift() -> None:
     assert drift in cli.COMMANDS

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from predictor.drift.findings import THRESHOLDS
-from predictor.drift.monitor import Rhythm
+from predictor.drift.monitor import DriftSchedule
 from predictor.drift.reference import learn
 from predictor.drift.scripts import shares
 from tests.unit.drift.simulation import (
@@ -18,18 +18,19 @@ from tests.unit.drift.simulation import (
 from tests.unit.drift.traffic import DAY, Mix, Pool, base_of, draw, invented, sketched
 
 POOL = invented(np.random.default_rng(1))
-USUAL = Mix("usual", sway=0.3, day=0.5, weekend=0.4)
+USUAL = Mix("baseline", sway=0.3, day=0.5, weekend=0.4)
 
 
 def test_the_defaults_that_were_simulated() -> None:
     """Who changes one has to run `simulate.py` again and to change its table."""
-    assert Rhythm() == Rhythm(900.0, 1000, 2048, 3, 86400.0, 8)
+    assert DriftSchedule() == DriftSchedule(900.0, 1000, 2048, 3, 86400.0, 8)
     assert THRESHOLDS == {
         **{"lengths": 0.2, "truncated": 0.2, "unknown": 0.13, "scripts": 0.06, "broken": 0.1},
-        **{"norms": 0.12, "direction": 0.12, "spread": 0.1, "cloud": 0.1},
+        **{"norms": 0.12, "direction": 0.12, "spread": 0.1, "mmd": 0.1},
     }
 
 
+@pytest.mark.study
 @pytest.mark.parametrize("mix", [Mix("the same"), USUAL], ids=lambda mix: mix.name)
 def test_days_of_traffic_that_sways_have_no_alarm(mix: Mix) -> None:
     assert not false_alarms(POOL, mix, days=2, generator=np.random.default_rng(7))
@@ -38,11 +39,11 @@ def test_days_of_traffic_that_sways_have_no_alarm(mix: Mix) -> None:
 def test_a_tenant_that_takes_over_is_one_alarm() -> None:
     """The simulation can count: the traffic is another one for some windows."""
     generator = np.random.default_rng(7)
-    usual = [sketched(POOL, w, generator) for w in windows(POOL, USUAL, 30, generator)]
+    baseline = [sketched(POOL, w, generator) for w in windows(POOL, USUAL, 30, generator)]
     only = (base_of(POOL) * (np.arange(12) < 2)) / (2 / 12)
     flood = [sketched(POOL, draw(POOL, only, 1000, generator), generator) for _ in range(5)]
-    begun = count_alarms(learn(usual[:20], 0.0), iter(usual[20:] + flood + usual[20:]))
-    assert begun["any"] == begun["direction"] == begun["lengths"] == 1
+    alarms = count_alarms(learn(baseline[:20], 0.0), iter(baseline[20:] + flood + baseline[20:]))
+    assert alarms["any"] == alarms["direction"] == alarms["lengths"] == 1
 
 
 def test_the_parts_of_a_mix_are_parts_and_follow_the_day() -> None:
@@ -72,13 +73,13 @@ FAULTS = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_test_sees_its_fault(name: str) -> None:
     fault, expected = FAULTS[name]
-    found = power(name, POOL, USUAL, fault, np.random.default_rng(3), count=4, learning=16)
-    assert found.by[expected] == 1
+    result = power(name, POOL, USUAL, fault, np.random.default_rng(3), count=4, learning=16)
+    assert result.by[expected] == 1
 
 
-def test_no_fault_is_not_seen() -> None:
-    found = power("none", POOL, USUAL, changed(), np.random.default_rng(3), count=24)
-    assert found.seen <= 1 / 24
+def test_traffic_without_a_fault_raises_no_alarm() -> None:
+    result = power("none", POOL, USUAL, changed(), np.random.default_rng(3), count=24)
+    assert result.detected <= 1 / 24
 
 
 def test_a_share_of_another_pool_is_that_share() -> None:

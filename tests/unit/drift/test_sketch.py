@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from predictor.drift import scripts, storing
-from predictor.drift.reference import Reference, learn
-from predictor.drift.sketch import MOST_ROWS, ONE, SAMPLE, BadSketch, Sketch, Subject, empty
+from predictor.drift import scripts, serialization
+from predictor.drift.reference import DriftReference, learn
+from predictor.drift.sketch import MOST_ROWS, SAMPLE, UNIT, BadSketch, ModelIdentity, Sketch, empty
 from predictor.drift.window import BLOCK, Window
 
-SUBJECT = Subject("0123456789ab", "fp32", 16)
+IDENTITY = ModelIdentity("0123456789ab", "fp32", 16)
 
 
-def some(seed: int, count: int, subject: Subject = SUBJECT) -> Sketch:
+def some(seed: int, count: int, identity: ModelIdentity = IDENTITY) -> Sketch:
     generator = np.random.default_rng(seed)
-    window = Window(subject, generator)
+    window = Window(identity, generator)
     texts = ["hello wörld", "привет", "12", ""]
     for start in range(0, count, 7):
         n = min(7, count - start)
@@ -30,30 +30,30 @@ def some(seed: int, count: int, subject: Subject = SUBJECT) -> Sketch:
             [length > 250 for length in lengths],
             [1] * n,
             scripts.shares([texts[k % 4] for k in range(n)]),
-            generator.standard_normal((n, subject.dimensions), np.float32),
+            generator.standard_normal((n, identity.dimensions), np.float32),
         )
     return window.sketch()
 
 
 def stored(sketch: Sketch) -> bytes:
-    return storing.sketch_to_bytes(sketch)
+    return serialization.sketch_to_bytes(sketch)
 
 
 SKETCHES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 400)), min_size=2, max_size=4).map(
-    lambda given: [some(seed, count) for seed, count in given]
+    lambda arguments: [some(seed, count) for seed, count in arguments]
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(SKETCHES, st.randoms(use_true_random=False))
 def test_merging_gives_the_same_bytes_in_any_order(sketches: list[Sketch], random: object) -> None:
     shuffled = list(sketches)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     left = reduce(Sketch.merge, sketches)
-    right = reduce(lambda done, one: one.merge(done), shuffled)
+    right = reduce(lambda done, sketch: sketch.merge(done), shuffled)
     assert stored(left) == stored(right)
-    assert stored(left.merge(empty(SUBJECT))) == stored(left)
-    assert left.rows == sum(one.rows for one in sketches)
+    assert stored(left.merge(empty(IDENTITY))) == stored(left)
+    assert left.rows == sum(sketch.rows for sketch in sketches)
 
 
 @pytest.mark.parametrize("count", [1, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK + 3])
@@ -66,10 +66,10 @@ def test_every_row_counts_once(count: int) -> None:
 
 def test_the_sums_are_those_of_the_rows() -> None:
     rows = np.random.default_rng(2).standard_normal((300, 16), np.float32)
-    window = Window(SUBJECT, np.random.default_rng(3))
+    window = Window(IDENTITY, np.random.default_rng(3))
     window.observe([10] * 300, [True] * 30 + [False] * 270, [1] * 300, None, rows)
     sketch = window.sketch()
-    assert sketch.unknown / ONE == pytest.approx(30, rel=1e-4)
+    assert sketch.unknown / UNIT == pytest.approx(30, rel=1e-4)
     assert (sketch.truncated, sketch.scripted) == (30, 0)
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     length = np.linalg.norm(sketch.mean())
@@ -80,17 +80,17 @@ def test_the_sums_are_those_of_the_rows() -> None:
 def test_rows_without_direction_are_counted_and_spoil_nothing() -> None:
     rows = np.random.default_rng(4).standard_normal((100, 16), np.float32)
     rows[3], rows[40], rows[99] = 0, np.nan, np.inf
-    window = Window(SUBJECT, np.random.default_rng(5))
+    window = Window(IDENTITY, np.random.default_rng(5))
     window.observe([5] * 100, [False] * 100, [0] * 100, None, rows)
     sketch = window.sketch()
     assert (sketch.rows, sketch.broken, sketch.norms.sum()) == (100, 3, 97)
     assert np.isfinite(sketch.mean()).all()
-    assert stored(storing.sketch_from_bytes(stored(sketch))) == stored(sketch)
+    assert stored(serialization.sketch_from_bytes(stored(sketch))) == stored(sketch)
 
 
 def test_observing_copies_what_it_is_given() -> None:
     rows = np.ones((2, 16), np.float32)
-    window = Window(SUBJECT, np.random.default_rng(6))
+    window = Window(IDENTITY, np.random.default_rng(6))
     window.observe([5, 5], [False] * 2, [0, 0], None, rows)
     rows[:] = np.nan
     assert window.sketch().broken == 0
@@ -105,7 +105,7 @@ def test_the_sample_is_fair_after_merging() -> None:
 
 
 def test_models_are_not_mixed() -> None:
-    other = Subject("0123456789ab", "int8", 16)
+    other = ModelIdentity("0123456789ab", "int8", 16)
     with pytest.raises(BadSketch, match="of different models"):
         some(1, 3).merge(some(1, 3, other))
 
@@ -116,17 +116,17 @@ def test_rows_beyond_counting_are_refused() -> None:
     full["counts"]["lengths"] = [0, MOST_ROWS]
     full["counts"]["norms"] = [0, MOST_ROWS]
     with pytest.raises(BadSketch):
-        storing.sketch_from_bytes(json.dumps(full).encode())
+        serialization.sketch_from_bytes(json.dumps(full).encode())
 
 
-def test_what_was_stored_is_read_again() -> None:
+def test_a_stored_sketch_is_read_back_unchanged() -> None:
     sketch = some(9, 700)
     reference = learn([sketch, some(10, 300)], made=1.5e9)
-    assert stored(storing.sketch_from_bytes(stored(sketch))) == stored(sketch)
-    content = storing.reference_to_bytes(reference)
-    again = storing.reference_from_bytes(content)
-    assert storing.reference_to_bytes(again) == content
-    assert (again.made, again.windows, again.usual) == (1.5e9, 2, reference.usual)
+    assert stored(serialization.sketch_from_bytes(stored(sketch))) == stored(sketch)
+    content = serialization.reference_to_bytes(reference)
+    again = serialization.reference_from_bytes(content)
+    assert serialization.reference_to_bytes(again) == content
+    assert (again.made, again.windows, again.baseline) == (1.5e9, 2, reference.baseline)
     assert len(content) < 40_000
 
 
@@ -151,7 +151,7 @@ def changed(path: str, value: object) -> bytes:
     [
         b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b" " * ((1 << 20) + 1),
         stored(some(13, 300))[:-5],
-        changed("format", 2), changed("extra", 1), changed("subject.dimensions", 0),
+        changed("format", 2), changed("extra", 1), changed("identity.dimensions", 0),
         changed("numbers.rows", 301), changed("numbers.rows", -1), changed("numbers.broken", 5),
         changed("numbers.rows", 10**30), changed("numbers.truncated", 301),
         changed("numbers", {}), changed("counts", {}), changed("counts.lengths", [5, 300, 1]),
@@ -163,9 +163,9 @@ def changed(path: str, value: object) -> bytes:
         changed("sample", ""), changed("sample", "/////"),
     ],
 )  # fmt: skip
-def test_what_is_no_sketch_is_refused(content: bytes) -> None:
+def test_a_malformed_sketch_is_refused(content: bytes) -> None:
     with pytest.raises(BadSketch) as caught:
-        storing.sketch_from_bytes(content)
+        serialization.sketch_from_bytes(content)
     assert "\n" not in str(caught.value)
 
 
@@ -176,20 +176,20 @@ def test_damaged_arrays_are_refused() -> None:
     for name, array in (("sample", not_finite), ("keys", descending)):
         damaged = content | {name: base64.b64encode(array).decode()}
         with pytest.raises(BadSketch):
-            storing.sketch_from_bytes(json.dumps(damaged).encode())
+            serialization.sketch_from_bytes(json.dumps(damaged).encode())
 
 
 def test_a_reference_is_no_sketch() -> None:
-    reference = Reference(some(1, 300), 0.0, 1)
+    reference = DriftReference(some(1, 300), 0.0, 1)
     with pytest.raises(BadSketch):
-        storing.sketch_from_bytes(storing.reference_to_bytes(reference))
+        serialization.sketch_from_bytes(serialization.reference_to_bytes(reference))
 
 
 def test_references_of_pods_are_merged() -> None:
-    one = Reference(some(1, 300), 5.0, 2, {"norms": 0.1, "cloud": 0.2})
-    other = Reference(some(2, 100), 9.0, 3, {"norms": 0.3})
-    both, back = one.merge(other), other.merge(one)
-    assert storing.reference_to_bytes(both) == storing.reference_to_bytes(back)
-    assert (both.made, both.windows, both.usual) == (9.0, 5, {"norms": 0.3, "cloud": 0.2})
+    first = DriftReference(some(1, 300), 5.0, 2, {"norms": 0.1, "mmd": 0.2})
+    second = DriftReference(some(2, 100), 9.0, 3, {"norms": 0.3})
+    both, back = first.merge(second), second.merge(first)
+    assert serialization.reference_to_bytes(both) == serialization.reference_to_bytes(back)
+    assert (both.made, both.windows, both.baseline) == (9.0, 5, {"norms": 0.3, "mmd": 0.2})
     with pytest.raises(BadSketch, match="no windows"):
         learn([], 0.0)

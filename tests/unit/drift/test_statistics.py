@@ -20,11 +20,11 @@ def test_the_same_distribution_is_no_difference(counts: Counts, times: int) -> N
 
 
 @given(COUNTS, COUNTS)
-def test_both_ways_are_as_far(one: Counts, other: Counts) -> None:
-    n, m = int(one.sum()), int(other.sum())
-    assert psi(one, other, n, m) == pytest.approx(psi(other, one, m, n))
-    assert ks(one, other) == pytest.approx(ks(other, one))
-    assert ks(one, other, slack=1) == pytest.approx(ks(other, one, slack=1))
+def test_both_ways_are_as_far(first: Counts, second: Counts) -> None:
+    n, m = int(first.sum()), int(second.sum())
+    assert psi(first, second, n, m) == pytest.approx(psi(second, first, m, n))
+    assert ks(first, second) == pytest.approx(ks(second, first))
+    assert ks(first, second, slack=1) == pytest.approx(ks(second, first, slack=1))
 
 
 def test_psi_of_known_shares() -> None:
@@ -68,7 +68,7 @@ def test_a_mean_that_moved_by_one_standard_deviation() -> None:
     assert np.isfinite(mean_shift(moved, 0.0, 10, 10))
 
 
-def test_what_chance_adds_to_a_mean_is_taken_off() -> None:
+def test_what_chance_adds_to_a_mean_is_subtracted() -> None:
     squares = []
     for _ in range(300):
         left, right = RANDOM.standard_normal((2, 200, 8))

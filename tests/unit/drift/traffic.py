@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from predictor.drift.scripts import shares
-from predictor.drift.sketch import Sketch, Subject
+from predictor.drift.sketch import ModelIdentity, Sketch
 from predictor.drift.window import Window
-from predictor.fidelity import Floats
+from predictor.similarity import Floats
 from predictor.types import FloatRows, Tokens
 
 DAY = 96  # windows of 15 minutes
@@ -135,7 +135,7 @@ def draw(
 
 
 def sketched(pool: Pool, indices: npt.NDArray[np.int64], generator: np.random.Generator) -> Sketch:
-    window = Window(Subject("simulated", "fp32", pool.rows.shape[1]), generator)
+    window = Window(ModelIdentity("simulated", "fp32", pool.rows.shape[1]), generator)
     window.observe(
         pool.lengths[indices].tolist(),
         pool.truncated[indices].tolist(),

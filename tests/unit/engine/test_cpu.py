@@ -45,7 +45,7 @@ def test_inside_a_cgroup_namespace_the_root_is_the_container(tmp_path: Path) -> 
     assert cpu.cgroup_limit(tmp_path, tmp_path / "membership") == 1.0
 
 
-def test_no_cgroup_is_no_limit(tmp_path: Path) -> None:
+def test_without_a_cgroup_there_is_no_limit(tmp_path: Path) -> None:
     assert cpu.cgroup_limit(tmp_path, tmp_path / "missing") is None
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from predictor.engine.bundle import read_bundle
+from predictor.bundle.manifest import read_bundle
 from predictor.engine.engine import KNOWN_INPUTS, NullEngine, OnnxEngine, find_inputs, find_output
 from predictor.engine.pooling import finish
-from predictor.engine.proving import alone_and_batched
+from predictor.engine.reference_runs import run_unbatched_and_batched
 from predictor.engine.session import resolve_device
 from predictor.engine.tokenizer import Tokenizer
 from predictor.errors import BadModel, BadSetting
-from predictor.fidelity import cosines
+from predictor.similarity import cosines
 from tests.reference.texts import texts
 
 
@@ -26,15 +26,17 @@ def rows(bundle_dir: Path) -> list[list[int]]:
     return Tokenizer(bundle_dir / "tokenizer.json", 256).encode(texts()).ids
 
 
+@pytest.mark.slow
 def test_every_vector_is_the_models_own(engine: OnnxEngine, rows: list[list[int]]) -> None:
     """Cosine to sentence-transformers on torch fp32; the difference that is allowed is rounding."""
     with np.load(Path(__file__).parents[2] / "reference/minilm.npz") as reference:
-        expected, counts = reference["vectors"], reference["token_counts"]
+        expected = reference["vectors"]
+        counts = reference["token_counts"]
     assert [len(row) for row in rows] == counts.tolist()
-    alone, batched = alone_and_batched(engine, rows)
-    assert cosines(alone, expected).min() >= 0.99999
+    unbatched, batched = run_unbatched_and_batched(engine, rows)
+    assert cosines(unbatched, expected).min() >= 0.99999
     assert cosines(batched, expected).min() >= 0.99999
-    assert np.abs(alone - batched).max() <= 1e-5
+    assert np.abs(unbatched - batched).max() <= 1e-5
 
 
 def test_a_row_does_not_depend_on_its_batch_mates(

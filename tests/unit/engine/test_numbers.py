@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from predictor.engine import packing, pooling
-from predictor.engine.proving import group_by_length
 from predictor.engine.quantize import quantize
-from predictor.fidelity import cosines
+from predictor.engine.reference_runs import group_by_length
+from predictor.similarity import cosines
 from predictor.types import FloatRows, OutputType, Pooling
 
 ROWS = st.lists(st.lists(st.integers(0, 30000), min_size=1, max_size=40), min_size=1, max_size=12)
@@ -17,7 +17,9 @@ ROWS = st.lists(st.lists(st.integers(0, 30000), min_size=1, max_size=40), min_si
 @given(ROWS)
 def test_packing_and_unpacking_are_inverse(rows: list[list[int]]) -> None:
     feed = packing.pack(rows)
-    ids, index, mask = feed["input_ids"], feed["token_index"].T, feed["attention_mask"]
+    ids = feed["input_ids"]
+    index = feed["token_index"].T
+    mask = feed["attention_mask"]
     assert ids.tolist() == [token for row in rows for token in row]
     padded = ids[index]
     for place, row in enumerate(rows):
@@ -34,7 +36,9 @@ def test_a_position_offset_skips_padding_tokens_inside_a_text() -> None:
     feed = packing.pack([[0, 7, 1, 8, 2], [0, 1, 1, 2]], position_offset=2, pad_id=1)
     assert feed["position_ids"].tolist() == [2, 3, 1, 4, 5, 2, 1, 1, 3]
     assert packing.pack([[0, 5], [0]], position_offset=2, pad_id=1)["position_ids"].tolist() == [
-        *(2, 3, 2)
+        2,
+        3,
+        2,
     ]
 
 
@@ -74,10 +78,10 @@ def rows(count: int = 5, dimensions: int = 48) -> FloatRows:
 
 
 def test_dimensions_are_cut_before_normalising() -> None:
-    given_rows = rows()
-    cut = pooling.finish(given_rows, 16, normalize=True)
+    original = rows()
+    cut = pooling.finish(original, 16, normalize=True)
     np.testing.assert_allclose(np.linalg.norm(cut, axis=1), 1.0, atol=1e-6)
-    expected = given_rows[:, :16] / np.linalg.norm(given_rows[:, :16], axis=1, keepdims=True)
+    expected = original[:, :16] / np.linalg.norm(original[:, :16], axis=1, keepdims=True)
     np.testing.assert_allclose(cut, expected, atol=1e-6)
     assert cut.flags.c_contiguous
 
@@ -107,5 +111,5 @@ def test_bits_are_signs_first_component_highest() -> None:
 def test_a_rows_bytes_do_not_depend_on_its_neighbours(kind: OutputType) -> None:
     together = quantize(rows(), kind)
     for place in range(5):
-        alone = quantize(rows()[place : place + 1], kind)
-        assert alone[0].tolist() == together[place].tolist()
+        unbatched = quantize(rows()[place : place + 1], kind)
+        assert unbatched[0].tolist() == together[place].tolist()

@@ -1,12 +1,14 @@
 """Limits, truncation that is reported, and ids that the client made."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from predictor.engine.tokenizer import Tokenizer
-from predictor.errors import BadModel, InputTooLong, InvalidInput
+from predictor.errors import BadModel, EngineError, InputTooLong, InvalidInput
 
 CLS, SEP = 101, 102
 
@@ -87,3 +89,48 @@ def test_a_file_that_is_no_tokenizer_is_one_sentence(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(BadModel, match="not a readable tokenizer"):
         Tokenizer(path, 256)
+
+
+# Panics of the library
+
+
+Change = dict[str, Any]
+# Panics when the file is read, when the first text is encoded, and at some texts only.
+AT_ONCE: Change = {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}}
+AT_FIRST_TEXT: Change = {"pre_tokenizer": {"type": "FixedLength", "length": 0}}
+AT_SOME_TEXTS: Change = {
+    "normalizer": {"type": "Replace", "pattern": {"Regex": "(q|qq)+$"}, "content": "x"}
+}
+PANICS = "q" * 40 + "b"
+
+
+def changed(model_dir: Path, folder: Path, change: Change) -> Path:
+    content = json.loads((model_dir / "tokenizer.json").read_text()) | change
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize("change", [AT_ONCE, AT_FIRST_TEXT], ids=["at once", "at a text"])
+def test_a_file_that_makes_the_library_panic_is_a_bad_model(
+    model_dir: Path, tmp_path: Path, change: Change
+) -> None:
+    with pytest.raises(BadModel, match=r"not a readable tokenizer: the library panicked$"):
+        Tokenizer(changed(model_dir, tmp_path, change), 256)
+
+
+@pytest.mark.parametrize("text", [PANICS, PANICS + "b" * 300], ids=["short", "long"])
+def test_a_text_that_makes_the_library_panic_is_an_error_of_that_request(
+    model_dir: Path, tmp_path: Path, text: str
+) -> None:
+    tokenizer = Tokenizer(changed(model_dir, tmp_path, AT_SOME_TEXTS), 256)
+    before = tokenizer.ids(["hello"])
+    for call in (
+        lambda: tokenizer.ids([text]),
+        lambda: tokenizer.encode(["a", text]),
+        lambda: tokenizer.pieces(text, add_special_tokens=True),
+    ):
+        with pytest.raises(EngineError, match=r"^the tokenizer failed on this request$") as raised:
+            call()
+        assert raised.value.__cause__ is None
+    assert tokenizer.ids(["hello"]) == before

@@ -23,9 +23,9 @@ def packed(tmp_path: Path) -> Path:
 def test_a_directory_is_taken_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with acquire(str(tmp_path)) as acquired:
-        assert (acquired.folder, acquired.name, acquired.revision) == (
-            tmp_path, tmp_path.name, None,
-        )  # fmt: skip
+        assert acquired.folder == tmp_path
+        assert acquired.name == tmp_path.name
+        assert acquired.revision is None
 
 
 def test_the_only_model_in_a_directory_is_found(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_the_only_model_in_a_directory_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt, BadModel])
-def test_what_was_unpacked_is_gone_at_the_end(
+def test_an_unpacked_zip_is_removed_at_the_end(
     packed: Path, error: type[BaseException] | None
 ) -> None:
     folders = []
@@ -53,7 +53,7 @@ def test_what_was_unpacked_is_gone_at_the_end(
     assert not folders[0].exists()
 
 
-def test_names_that_lead_outside_stay_inside(
+def test_names_in_a_zip_that_lead_outside_are_unpacked_inside(
     packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary = tmp_path / "a" / "b"
@@ -129,7 +129,7 @@ def test_a_zip_without_one_whole_model_is_a_sentence_that_names_the_zip(
     ["nothing", "", "./no/folder", "../organisation/name", "/no/folder", "a/b/c", "x" * 300],
     ids=lambda name: name[:10],
 )
-def test_a_name_that_is_nothing_is_a_sentence(
+def test_a_source_that_does_not_exist_is_refused_in_one_sentence(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

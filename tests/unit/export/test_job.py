@@ -1,5 +1,7 @@
-"""What an export checks before it publishes: the reference, the wishes; what it records."""
+"""What an export checks before it publishes: the reference, the options; what it records."""
 
+import json
+import shutil
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -9,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from predictor.engine.bundle import FP32, read_bundle, read_canonical
-from predictor.errors import BadModel, BadSetting
+from predictor.bundle.canonical import CANONICAL_TEXTS
+from predictor.bundle.canonical_vectors import read_canonical, write_canonical
+from predictor.bundle.manifest import FP32, VariantName, read_bundle
+from predictor.errors import BadModel, BadSetting, EngineError
+from predictor.export import job
 from predictor.export.acquire import Acquired
-from predictor.export.canonical import CANONICAL_TEXTS
-from predictor.export.job import Exported, Wishes, export
+from predictor.export.job import Exported, ExportOptions, export
 from predictor.progress import Progress
+from predictor.types import FloatRows
 from tests.reference.families.folders import MODELS, REFERENCE, assemble
 from tests.reference.families.texts import family_texts
 
@@ -27,12 +32,14 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return assemble("bert", tmp_path_factory.mktemp("job") / "bert")
 
 
-def exported(source: Path, model: Path, **wishes: Any) -> Exported:
+def exported(source: Path, model: Path, **options: Any) -> Exported:
     acquired = Acquired(source, "organisation/bert", "c0ffee")
-    return export(acquired, model, Wishes(**{"with_torch": False} | wishes), Progress(quiet=True))
+    return export(
+        acquired, model, ExportOptions(**{"with_torch": False} | options), Progress(quiet=True)
+    )
 
 
-def test_what_is_recorded_is_what_was_acquired(source: Path, tmp_path: Path) -> None:
+def test_the_recorded_source_is_the_acquired_one(source: Path, tmp_path: Path) -> None:
     done = exported(source, tmp_path)
     assert done.version == tmp_path / "1"
     assert read_bundle(done.version) == done.bundle
@@ -54,8 +61,8 @@ def test_the_canonical_vectors_are_of_every_variant(source: Path, tmp_path: Path
 def test_a_reference_need_not_be_of_length_1(source: Path, tmp_path: Path) -> None:
     with np.load(MODELS / "bert" / REFERENCE) as kept:
         vectors = kept["vectors"] * 7.5
-    np.savez(tmp_path / "given.npz", texts=np.array(family_texts()), vectors=vectors)
-    done = exported(source, tmp_path / "out", reference=tmp_path / "given.npz")
+    np.savez(tmp_path / "reference.npz", texts=np.array(family_texts()), vectors=vectors)
+    done = exported(source, tmp_path / "out", reference=tmp_path / "reference.npz")
     proof = done.bundle.variants[FP32].proof
     assert (proof.reference, proof.texts) == ("file", len(vectors))
     assert proof.min_cosine >= 0.99999
@@ -123,9 +130,9 @@ def test_a_reference_that_does_not_fit_is_a_sentence(
     source: Path, tmp_path: Path, case: str
 ) -> None:
     write, sentence = WRONG_REFERENCES[case]
-    write(tmp_path / "given.npz")
+    write(tmp_path / "reference.npz")
     with pytest.raises(BadModel) as raised:
-        exported(source, tmp_path / "out", reference=tmp_path / "given.npz")
+        exported(source, tmp_path / "out", reference=tmp_path / "reference.npz")
     assert sentence in str(raised.value)
     assert "\n" not in str(raised.value)
     assert list((tmp_path / "out").iterdir()) == []
@@ -158,3 +165,49 @@ def test_the_licence_is_that_of_the_readmes_head(
     folder = assemble("bert", tmp_path / "source")
     (folder / "README.md").write_bytes(readme)
     assert exported(folder, tmp_path / "out").bundle.licence == licence
+
+
+def test_what_a_server_refuses_is_not_published(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder gave a zero vector for a canonical text, which no cosine can be computed of."""
+
+    def write_zeros(folder: Path, vectors: dict[VariantName, FloatRows]) -> None:
+        write_canonical(folder, {name: np.zeros_like(rows) for name, rows in vectors.items()})
+
+    monkeypatch.setattr(job, "write_canonical", write_zeros)
+    with pytest.raises(BadModel, match="canonical vectors of fp32 are not reproduced"):
+        exported(source, tmp_path / "model")
+    assert list((tmp_path / "model").iterdir()) == []
+
+
+def test_a_graph_that_cannot_be_run_is_one_line(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise EngineError("the engine failed on this batch") from ValueError("a shape")
+
+    monkeypatch.setattr(job, "run_float32", fail)
+    with pytest.raises(BadModel, match=r"^organisation/bert: its graph cannot be run: a shape$"):
+        exported(source, tmp_path / "model")
+
+
+def test_eight_bit_floats_are_refused_by_their_type(source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "fp8"
+    shutil.copytree(source, folder)
+    weights = folder / "model.safetensors"
+    name = "embeddings.word_embeddings.weight"
+    head = json.dumps({name: {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}).encode()
+    weights.write_bytes(len(head).to_bytes(8, "little") + head + bytes(4))
+    with pytest.raises(BadModel, match=f"tensor '{name}' is of type F8_E4M3, which is not read"):
+        exported(folder, tmp_path / "model")
+
+
+def test_code_of_a_model_is_not_left_out_in_silence(source: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    shutil.copytree(source, folder)
+    config = json.loads((folder / "config.json").read_bytes())
+    config["auto_map"] = {"AutoModel": "modeling_own.OwnModel"}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BadModel, match=r"auto_map .*modeling_own\.OwnModel.* never run"):
+        exported(folder, tmp_path / "model")

@@ -32,24 +32,24 @@ def values() -> dict[str, Any]:
 
 def write(path: Path) -> OnnxFile:
     """A table, a layer with a bias, one without, and one after pooling."""
-    given = values()
+    weights = values()
     with DataFile(path.with_name(path.name + ".data")) as data:
         graph = Graph(data)
-        table = graph.weight("words", given["words"], table=True)
+        table = graph.weight("words", weights["words"], table=True)
         x = graph.op("Gather", [table, graph.input("input_ids")])
-        names = [graph.weight(name, given[name]) for name in ("a.weight", "a.bias")]
+        names = [graph.weight(name, weights[name]) for name in ("a.weight", "a.bias")]
         x = graph.op("Relu", [graph.op("Gemm", [x, *names])])
         rows = graph.op("Reshape", [x, graph.constant("rows", [-1, INNER])])
-        x = graph.op("MatMul", [rows, graph.weight("b.weight", given["b.weight"])])
-        head = graph.weight("head.0.weight", given["head.0.weight"])
+        x = graph.op("MatMul", [rows, graph.weight("b.weight", weights["b.weight"])])
+        head = graph.weight("head.0.weight", weights["head.0.weight"])
         graph.save(path, graph.op("Gemm", [x, head], transB=1), OUT)
     return OnnxFile(path)
 
 
 def expected() -> Any:
-    given = values()
-    inner = np.maximum(given["words"][IDS] @ given["a.weight"] + given["a.bias"], 0)
-    return inner @ given["b.weight"] @ given["head.0.weight"].T
+    weights = values()
+    inner = np.maximum(weights["words"][IDS] @ weights["a.weight"] + weights["a.bias"], 0)
+    return inner @ weights["b.weight"] @ weights["head.0.weight"].T
 
 
 def run(path: Path, output: str = "embedding") -> Any:
@@ -67,7 +67,7 @@ def test_the_graph_itself_is_right(file: OnnxFile) -> None:
 
 def test_linear_layers_are_listed_in_order_without_the_head(file: OnnxFile) -> None:
     linears = list(file.linears())
-    assert [(one.weight, one.bias) for one in linears] == [
+    assert [(linear.weight, linear.bias) for linear in linears] == [
         ("a.weight", "a.bias"),
         ("b.weight", None),
     ]

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from predictor.engine.bundle import Proof
+from predictor.bundle.proof import Proof
 from predictor.errors import BadModel
 from predictor.export import proof
 from predictor.export.proof import check_vocabulary, prove
-from predictor.fidelity import closeness
+from predictor.similarity import closeness
 from predictor.types import FloatRows
 
 ROWS, WIDTH = 400, 64
@@ -78,7 +78,7 @@ def test_a_mean_under_its_limit_is_refused(variant: str) -> None:
         prove_as(at(between), limits)
 
 
-def test_all_that_is_missed_is_said_at_once() -> None:
+def test_every_figure_out_of_its_limit_is_named() -> None:
     with pytest.raises(BadModel, match=r"min_cosine .+; p1_cosine .+; mean_cosine .+ 0\.997$"):
         prove_as(at(0.9), proof.INT8_LIMITS)
 
@@ -97,9 +97,14 @@ def test_a_text_that_depends_on_its_neighbours_is_refused(limit: float) -> None:
         batched = EXPECTED.copy()
         batched[7, 3] += np.float32(size)
         return prove(
-            EXPECTED, batched, EXPECTED, reference="self", limits=proof.FP32_LIMITS,
-            tolerance=0.5, batch_limit=limit,
-        )  # fmt: skip
+            EXPECTED,
+            batched,
+            EXPECTED,
+            reference="self",
+            limits=proof.FP32_LIMITS,
+            tolerance=0.5,
+            batch_limit=limit,
+        )
 
     assert with_error(0.9 * limit).batch_error == pytest.approx(0.9 * limit, rel=0.05)
     with pytest.raises(BadModel, match="a text among others differs by"):
@@ -107,13 +112,13 @@ def test_a_text_that_depends_on_its_neighbours_is_refused(limit: float) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("where", ["alone", "batched"])
+@pytest.mark.parametrize("where", ["unbatched", "batched"])
 def test_vectors_that_are_no_numbers_are_refused(value: float, where: str) -> None:
     wrong = EXPECTED.copy()
     wrong[0, 0] = value
-    alone, batched = (wrong, EXPECTED) if where == "alone" else (EXPECTED, wrong)
+    unbatched, batched = (wrong, EXPECTED) if where == "unbatched" else (EXPECTED, wrong)
     with pytest.raises(BadModel, match="not finite numbers"):
-        prove(alone, batched, EXPECTED, reference="self", limits={}, tolerance=0.5)
+        prove(unbatched, batched, EXPECTED, reference="self", limits={}, tolerance=0.5)
 
 
 def test_a_reference_that_is_not_finite_proves_nothing() -> None:
@@ -121,12 +126,16 @@ def test_a_reference_that_is_not_finite_proves_nothing() -> None:
     expected[0] = np.nan
     with pytest.raises(BadModel, match="min_cosine nan"):
         prove(
-            EXPECTED, EXPECTED, expected, reference="file",
-            limits=proof.FP32_LIMITS, tolerance=0.5,
-        )  # fmt: skip
+            EXPECTED,
+            EXPECTED,
+            expected,
+            reference="file",
+            limits=proof.FP32_LIMITS,
+            tolerance=0.5,
+        )
 
 
-def test_another_width_or_number_of_rows_is_said() -> None:
+def test_another_width_or_number_of_rows_is_refused() -> None:
     for expected in (EXPECTED[:, :32], EXPECTED[:10]):
         with pytest.raises(BadModel, match=r"gives vectors \[400, 64\], the reference has \["):
             prove(EXPECTED, EXPECTED, expected, reference="file", limits={}, tolerance=0.5)

@@ -51,12 +51,12 @@ def largest_pairs(integers: npt.NDArray[np.int8]) -> tuple[int, int]:
     even = integers[0::2].astype(int)
     odd = np.zeros_like(even)
     odd[: len(integers) // 2] = integers[1::2]
-    above = np.maximum(even, 0) + np.maximum(odd, 0)
-    below = np.maximum(-even, 0) + np.maximum(-odd, 0)
-    return int(above.max()), int(below.max())
+    positive = np.maximum(even, 0) + np.maximum(odd, 0)
+    negative = np.maximum(-even, 0) + np.maximum(-odd, 0)
+    return int(positive.max()), int(negative.max())
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(shape=shapes, kind=kinds, scale=scales, seed=seeds, noise=st.sampled_from([1e-12, 1e-3, 1]))
 def test_no_two_neighbouring_rows_can_overflow_16_bits(
     shape: tuple[int, int], kind: str, scale: float, seed: int, noise: float
@@ -73,19 +73,19 @@ def test_no_two_neighbouring_rows_can_overflow_16_bits(
 
 def test_every_pair_that_is_allowed_fits_16_bits_with_every_extreme_input() -> None:
     numbers = np.arange(-LARGEST, LARGEST + 1)
-    one, other = np.meshgrid(numbers, numbers)
-    above = np.maximum(one, 0) + np.maximum(other, 0)
-    below = np.maximum(-one, 0) + np.maximum(-other, 0)
-    allowed = np.maximum(above, below) <= LARGEST_PAIR
+    first, second = np.meshgrid(numbers, numbers)
+    positive = np.maximum(first, 0) + np.maximum(second, 0)
+    negative = np.maximum(-first, 0) + np.maximum(-second, 0)
+    allowed = np.maximum(positive, negative) <= LARGEST_PAIR
     assert allowed.any()
     assert not allowed.all()
     for left, right in product((0, 1, 128, 254, 255), repeat=2):
-        sums = left * one[allowed] + right * other[allowed]
+        sums = left * first[allowed] + right * second[allowed]
         assert INT16.min <= sums.min() <= sums.max() <= INT16.max
     assert INT16.max < 255 * (LARGEST_PAIR + 1), "one step more would not fit"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(shape=shapes, kind=kinds, scale=scales, seed=seeds)
 def test_steps_are_just_large_enough(
     shape: tuple[int, int], kind: str, scale: float, seed: int
@@ -95,7 +95,8 @@ def test_steps_are_just_large_enough(
     rows = weight / steps
     assert np.abs(rows).max() <= LARGEST * (1 + 1e-5)
     padded = np.concatenate([rows, np.zeros((len(rows) % 2, rows.shape[1]))])
-    even, odd = padded[0::2], padded[1::2]
+    even = padded[0::2]
+    odd = padded[1::2]
     pairs = np.maximum(
         np.maximum(even, 0) + np.maximum(odd, 0), np.maximum(-even, 0) + np.maximum(-odd, 0)
     ).max(axis=0)
@@ -105,13 +106,13 @@ def test_steps_are_just_large_enough(
     np.testing.assert_allclose(tight[used], 1, rtol=1e-4)
 
 
-def loss(rounded: FloatArray, weight: FloatArray, seen: Gram, noise: float) -> float:
+def loss(rounded: FloatArray, weight: FloatArray, gram_matrix: Gram, noise: float) -> float:
     """Mean square of (x + rounding of x) @ rounded - x @ weight."""
     error = rounded.astype(np.float64) - weight
-    return float(np.sum(error * (seen @ error)) + noise * np.sum(np.square(rounded)))
+    return float(np.sum(error * (gram_matrix @ error)) + noise * np.sum(np.square(rounded)))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     size=st.integers(8, 150),
     rank=st.integers(2, 20),
@@ -123,21 +124,25 @@ def test_rounding_is_not_worse_than_plain_rounding_on_its_own_inputs(
     size: int, rank: int, seed: int, kind: str, noise: float
 ) -> None:
     """Not promised for a row a thousand times the others', which smoothing leaves none of."""
-    weight, seen = weights(kind, (size, 8), 1.0, seed), gram(size, rank, seed)
-    integers, steps = round_weights(weight, seen.copy(), noise)
+    weight, gram_matrix = weights(kind, (size, 8), 1.0, seed), gram(size, rank, seed)
+    integers, steps = round_weights(weight, gram_matrix.copy(), noise)
     plain = np.rint(weight / steps_of(weight)) * steps_of(weight)
-    assert loss(integers * steps, weight, seen, noise) <= 1.05 * loss(plain, weight, seen, noise)
+    assert loss(integers * steps, weight, gram_matrix, noise) <= 1.05 * loss(
+        plain, weight, gram_matrix, noise
+    )
 
 
 def test_rounding_is_much_better_where_channels_have_much_in_common() -> None:
-    weight, seen = weights("normal", (128, 32), 1.0, 3), gram(128, 4, 3)
-    integers, steps = round_weights(weight, seen.copy(), 1e-4)
+    weight, gram_matrix = weights("normal", (128, 32), 1.0, 3), gram(128, 4, 3)
+    integers, steps = round_weights(weight, gram_matrix.copy(), 1e-4)
     plain = np.rint(weight / steps_of(weight)) * steps_of(weight)
-    assert loss(integers * steps, weight, seen, 1e-4) < 0.5 * loss(plain, weight, seen, 1e-4)
+    assert loss(integers * steps, weight, gram_matrix, 1e-4) < 0.5 * loss(
+        plain, weight, gram_matrix, 1e-4
+    )
 
 
 def test_the_given_weights_are_left_as_they_are() -> None:
-    weight, seen = weights("normal", (16, 4), 1.0, 0), gram(16, 4, 0)
+    weight, gram_matrix = weights("normal", (16, 4), 1.0, 0), gram(16, 4, 0)
     before = weight.copy()
-    round_weights(weight, seen, 1e-3)
+    round_weights(weight, gram_matrix, 1e-3)
     np.testing.assert_array_equal(weight, before)

@@ -12,11 +12,11 @@ from predictor.export import weight_only
 from predictor.export.graph import MICROSOFT
 from predictor.export.onnx_file import OnnxFile
 from predictor.export.weight_only import BLOCK, LARGEST, ZERO, blocks, write_weight_only
-from predictor.fidelity import cosines
+from predictor.similarity import cosines
 from tests.unit.export import test_onnx_file as graphs
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 7),
     width=st.integers(1, 100),
@@ -105,12 +105,12 @@ def test_layers_and_tables_of_any_width_give_nearly_the_same(
 
 def test_the_result_is_that_of_the_restored_weights(file: OnnxFile) -> None:
     """The rounding of the weights is all that happens: activations stay float32."""
-    given = graphs.values()
+    weights = graphs.values()
     for name in ("a.weight", "b.weight"):
-        integers, scales = blocks(np.ascontiguousarray(given[name].T))
+        integers, scales = blocks(np.ascontiguousarray(weights[name].T))
         flat = ((integers.astype(np.float32) - ZERO) * scales[:, :, None]).reshape(len(scales), -1)
-        given[name] = flat[:, : len(given[name])].T
-    inner = np.maximum(given["words"][graphs.IDS] @ given["a.weight"] + given["a.bias"], 0)
-    expected = inner @ given["b.weight"] @ given["head.0.weight"].T
+        weights[name] = flat[:, : len(weights[name])].T
+    inner = np.maximum(weights["words"][graphs.IDS] @ weights["a.weight"] + weights["a.bias"], 0)
+    expected = inner @ weights["b.weight"] @ weights["head.0.weight"].T
     vectors = graphs.run(written(file)[0])
     assert cosines(vectors, expected).min() > 0.999995

@@ -16,15 +16,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from predictor.errors import InvalidInput, PredictorError
-from predictor.protocols import cohere, openai, tei, v1, v2
-from predictor.server.grpc_server import decode_request, parameters_of
-from predictor.server.kserve_sdk import messages
-from predictor.server.status import http_status
-from predictor.types import EmbedRequest, Lane, OutputType, Protocol
+from predictor.kserve_sdk import messages
+from predictor.protocols.v2_grpc import parameters_of
+from predictor.protocols.v2_tensors import InferParameters, split_bytes
+from predictor.tasks import TaskRequest
+from predictor.tasks.embed import EmbedRequest
+from predictor.tasks.tokenizer import DecodeRequest, TokenizeRequest
+from predictor.types import Lane, OutputType
+from tests.unit.protocols.calls import GRPC, Sent, codec, decode, decode_v2
 
 FUZZ = settings(
     max_examples=100,
-    deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
@@ -42,10 +44,9 @@ def _is_ids(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(type(i) is int for i in value)
 
 
-def check_request(request: EmbedRequest, protocol: Protocol) -> None:
+def check_request(request: TaskRequest) -> None:
     """Assert all that the code behind the decoders takes for granted."""
     assert type(request) is EmbedRequest
-    assert request.protocol == protocol
     assert isinstance(request.inputs, list)
     assert request.inputs
     assert all(map(_is_text, request.inputs)) or all(map(_is_ids, request.inputs))
@@ -62,39 +63,40 @@ def check_request(request: EmbedRequest, protocol: Protocol) -> None:
     assert all(type(kind) is OutputType for kind in request.output_types)
 
 
-def check_error(error: PredictorError, protocol: Protocol) -> None:
-    assert http_status(error, protocol) in CLIENT_FAULTS
+def check_error(error: PredictorError, protocol: str) -> None:
+    speaking = GRPC if protocol == "v2_grpc" else codec(protocol)
+    assert speaking.status(error) in CLIENT_FAULTS
     assert str(error)
     assert "\n" not in str(error)
 
 
 def _tokenize(body: bytes) -> None:
-    request = tei.decode_tokenize(body)
-    assert isinstance(request.inputs, list)
-    assert request.inputs
-    assert all(map(_is_text, request.inputs))
+    request = decode("tei", body, "tokenize").request
+    assert type(request) is TokenizeRequest
+    assert request.texts
+    assert all(map(_is_text, request.texts))
 
 
 def _decode(body: bytes) -> None:
-    rows, skip = tei.decode_decode(body)
-    assert rows
-    assert all(map(_is_ids, rows))
-    assert type(skip) is bool
+    request = decode("tei", body, "decode").request
+    assert type(request) is DecodeRequest
+    assert request.ids
+    assert all(map(_is_ids, request.ids))
+    assert type(request.skip_special_tokens) is bool
 
 
-DECODERS: dict[str, tuple[Protocol, Decoder]] = {
-    "v1": ("v1", lambda body: check_request(v1.decode_request(body).request, "v1")),
-    "v2": ("v2", lambda body: check_request(v2.decode_request(body, None).request, "v2")),
-    "openai": (
-        "openai",
-        lambda body: check_request(openai.decode_request(body).request, "openai"),
-    ),
-    "tei": ("tei", lambda body: check_request(tei.decode_request(body).request, "tei")),
+DECODERS: dict[str, tuple[str, Decoder]] = {
+    "v1": ("v1", lambda body: check_request(decode("v1", body).request)),
+    "v2": ("v2", lambda body: check_request(decode("v2", body).request)),
+    "openai": ("openai", lambda body: check_request(decode("openai", body).request)),
+    "tei": ("tei", lambda body: check_request(decode("tei", body).request)),
     "tei_tokenize": ("tei", _tokenize),
     "tei_decode": ("tei", _decode),
-    "cohere": (
-        "cohere",
-        lambda body: check_request(cohere.decode_request(body).request, "cohere"),
+    "cohere": ("cohere", lambda body: check_request(decode("cohere", body).request)),
+    "ollama": ("ollama", lambda body: check_request(decode("ollama", body).request)),
+    "ollama_prompt": (
+        "ollama_prompt",
+        lambda body: check_request(decode("ollama_prompt", body).request),
     ),
 }
 
@@ -149,6 +151,11 @@ VALID: dict[str, list[dict[str, Any]]] = {
         {"ids": [1, 2], "skip_special_tokens": False},
         {"ids": [[1, 2], [3]]},
     ],
+    "ollama": [
+        {"model": "minilm:latest", "input": "a", "keep_alive": "5m"},
+        {"model": "minilm", "input": ["a", "b"], "truncate": False, "dimensions": 8},
+    ],
+    "ollama_prompt": [{"model": "minilm", "prompt": "a", "options": {"seed": 1}}],
     "cohere": [
         {"model": "minilm", "texts": ["a"]},
         {
@@ -202,7 +209,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     else:
         return []
     return [
-        found for key, inner in items for found in ((*path, key), *_places(inner, (*path, key)))
+        place for key, inner in items for place in ((*path, key), *_places(inner, (*path, key)))
     ]
 
 
@@ -307,11 +314,11 @@ def test_v2_parameters_of_any_size(name: str, sign: str, digits: int) -> None:
 
 def _attempt_binary(body: bytes, json_length: int | None) -> None:
     try:
-        decoded = v2.decode_request(body, json_length)
+        decoded = decode_v2(body, json_length)
     except PredictorError as error:
         check_error(error, "v2")
     else:
-        check_request(decoded.request, "v2")
+        check_request(decoded.request)
 
 
 def _with_length(element: bytes) -> bytes:
@@ -362,13 +369,15 @@ def test_binary_requests_are_read_as_written(texts: list[str]) -> None:
         "parameters": {"binary_data_size": len(binary)},
     }
     header = json.dumps({"inputs": [tensor]}).encode()
-    assert v2.decode_request(header + binary, len(header)).request.inputs == texts
+    request = decode_v2(header + binary, len(header)).request
+    assert isinstance(request, EmbedRequest)
+    assert request.inputs == texts
 
 
 @FUZZ
 @given(elements=ELEMENTS)
 def test_split_bytes_takes_apart_what_was_put_together(elements: list[bytes]) -> None:
-    assert v2.split_bytes(b"".join(map(_with_length, elements))) == elements
+    assert split_bytes(b"".join(map(_with_length, elements))) == elements
 
 
 @FUZZ
@@ -377,7 +386,7 @@ def test_split_bytes_takes_apart_what_was_put_together(elements: list[bytes]) ->
 @example(raw=b"\0\0\0")
 def test_split_bytes_loses_nothing(raw: bytes) -> None:
     try:
-        elements = v2.split_bytes(raw)
+        elements = split_bytes(raw)
     except InvalidInput as error:
         check_error(error, "v2")
     else:
@@ -419,7 +428,7 @@ def parameter(draw: st.DrawFn) -> Any:
 
 
 PARAMETERS = st.dictionaries(
-    st.sampled_from(sorted(v2.Parameters.__struct_fields__)) | st.text(max_size=4),
+    st.sampled_from(sorted(InferParameters.__struct_fields__)) | st.text(max_size=4),
     parameter(),
     max_size=5,
 )
@@ -460,20 +469,19 @@ def infer_message(draw: st.DrawFn) -> Any:
     return message
 
 
-def _attempt_message(message: Any, remaining_s: float | None = None) -> None:
+def _attempt_message(message: Any) -> None:
     try:
-        request = decode_request(message, remaining_s).request
+        request = GRPC.decode(message, Sent({}), ("embed",)).request
     except PredictorError as error:
         check_error(error, "v2_grpc")
     else:
-        check_request(request, "v2_grpc")
-        assert remaining_s is None or (request.timeout_s or 0.0) <= remaining_s
+        check_request(request)
 
 
 @FUZZ
-@given(message=infer_message(), remaining_s=st.none() | st.floats(0.0, 1e6))
-def test_any_grpc_message(message: Any, remaining_s: float | None) -> None:
-    _attempt_message(message, remaining_s)
+@given(message=infer_message())
+def test_any_grpc_message(message: Any) -> None:
+    _attempt_message(message)
 
 
 @FUZZ
@@ -503,7 +511,7 @@ def test_any_grpc_parameters(given_parameters: dict[str, Any]) -> None:
     assert parameters.timeout_ms is None or type(parameters.timeout_ms) in (int, float)
 
 
-@pytest.mark.parametrize("name", sorted(v2.Parameters.__struct_fields__))
+@pytest.mark.parametrize("name", sorted(InferParameters.__struct_fields__))
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308, -1e308, 0.0, 0.5])
 def test_grpc_parameters_of_tritons_double(name: str, value: float) -> None:
     message = messages.ModelInferRequest()

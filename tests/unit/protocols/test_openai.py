@@ -7,11 +7,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from predictor.errors import EmptyInput, InvalidInput
-from predictor.protocols import openai
-from predictor.types import EmbedResult
+from predictor.errors import (
+    BodyTooLarge,
+    DeadlineExceeded,
+    EmptyInput,
+    Internal,
+    InvalidInput,
+    ModelNotFound,
+    NotReady,
+    Overloaded,
+    PredictorError,
+)
+from predictor.protocols.openai import VectorForm
+from predictor.tasks.embed import EmbedResult
+from predictor.types import OutputType
+from tests.unit.protocols.calls import decode, encode, encode_error
 
 VECTORS = np.array([[0.5, -0.25], [1.0, 2.0]], dtype=np.float32)
+FLOATS = VectorForm("float", OutputType.FLOAT)
+BASE64 = VectorForm("base64", OutputType.FLOAT)
 RESULT = EmbedResult(
     vectors=VECTORS, tokens=7, truncated=[], model="minilm", version="1", revision="abc"
 )
@@ -22,7 +36,7 @@ def body(**content: Any) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("given", "inputs"),
+    ("value", "inputs"),
     [
         ("a", ["a"]),
         ("", [""]),
@@ -31,24 +45,23 @@ def body(**content: Any) -> bytes:
         ([[1], [2, 3]], [[1], [2, 3]]),
     ],
 )
-def test_the_four_kinds_of_input(given: Any, inputs: Any) -> None:
-    decoded = openai.decode_request(body(input=given))
+def test_the_four_kinds_of_input(value: Any, inputs: Any) -> None:
+    decoded = decode("openai", body(input=value))
     assert decoded.request.inputs == inputs
     assert decoded.request.model == "minilm"
-    assert decoded.request.protocol == "openai"
     assert decoded.request.dimensions is None
-    assert decoded.options == "float"
+    assert decoded.options == FLOATS
 
 
 def test_options() -> None:
     content = body(input="a", encoding_format="base64", dimensions=64, user="me", extra={"x": 1})
-    decoded = openai.decode_request(content)
-    assert decoded.options == "base64"
+    decoded = decode("openai", content)
+    assert decoded.options == BASE64
     assert decoded.request.dimensions == 64
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("value", "sentence"),
     [
         (
             ["a", 1],
@@ -64,22 +77,22 @@ def test_options() -> None:
         ),
     ],
 )
-def test_mixed_inputs(given: Any, sentence: str) -> None:
+def test_mixed_inputs(value: Any, sentence: str) -> None:
     with pytest.raises(InvalidInput) as raised:
-        openai.decode_request(body(input=given))
+        decode("openai", body(input=value))
     assert str(raised.value) == sentence
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("value", "sentence"),
     [
         ([], "input is empty; at least one text is needed"),
         ([[1], []], "input[1] is an empty list of token ids"),
     ],
 )
-def test_empty_inputs(given: Any, sentence: str) -> None:
+def test_empty_inputs(value: Any, sentence: str) -> None:
     with pytest.raises(EmptyInput) as raised:
-        openai.decode_request(body(input=given))
+        decode("openai", body(input=value))
     assert str(raised.value) == sentence
 
 
@@ -98,27 +111,24 @@ def test_empty_inputs(given: Any, sentence: str) -> None:
 )
 def test_a_wrong_type_is_told_with_its_place(content: dict[str, Any], place: str) -> None:
     with pytest.raises(InvalidInput) as raised:
-        openai.decode_request(body(**content))
+        decode("openai", body(**content))
     assert str(raised.value).startswith("request body: ")
     assert str(raised.value).endswith(f"`{place}`")
 
 
-@pytest.mark.parametrize("missing", ["input", "model"])
-def test_a_missing_field_is_named(missing: str) -> None:
-    content = {"model": "minilm", "input": "a"}
-    del content[missing]
-    with pytest.raises(InvalidInput, match=f"missing required field `{missing}`"):
-        openai.decode_request(json.dumps(content).encode())
+def test_a_missing_field_is_named() -> None:
+    with pytest.raises(InvalidInput, match="missing required field `input`"):
+        decode("openai", b'{"model": "minilm"}')
 
 
 def test_a_message_does_not_repeat_a_long_value() -> None:
     with pytest.raises(InvalidInput) as raised:
-        openai.decode_request(body(input="a", encoding_format="x" * 100_000))
+        decode("openai", body(input="a", encoding_format="x" * 100_000))
     assert len(str(raised.value)) < 500
 
 
 def test_an_answer_in_floats() -> None:
-    encoded = openai.encode_response("float", RESULT)
+    encoded = encode("openai", FLOATS, RESULT)
     assert encoded.content_type == "application/json"
     assert json.loads(encoded.body) == {
         "object": "list",
@@ -133,24 +143,28 @@ def test_an_answer_in_floats() -> None:
 
 
 def test_an_answer_in_base64() -> None:
-    rows = json.loads(openai.encode_response("base64", RESULT).body)["data"]
+    rows = json.loads(encode("openai", BASE64, RESULT).body)["data"]
     decoded = [np.frombuffer(base64.b64decode(row["embedding"]), dtype="<f4") for row in rows]
     np.testing.assert_array_equal(decoded, VECTORS)
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("error", "kind", "code"),
     [
-        (400, "invalid_request_error"),
-        (404, "invalid_request_error"),
-        (413, "invalid_request_error"),
-        (429, "rate_limit_error"),
-        (500, "server_error"),
-        (503, "server_error"),
-        (504, "server_error"),
+        (InvalidInput("why"), "invalid_request_error", "invalid_input"),
+        (BodyTooLarge("why"), "invalid_request_error", "body_too_large"),
+        (Overloaded("why"), "rate_limit_error", "overloaded"),
+        (Internal("why"), "server_error", "internal"),
+        (NotReady("why"), "server_error", "not_ready"),
+        (DeadlineExceeded("why"), "server_error", "deadline_exceeded"),
     ],
 )
-def test_the_error_object(status: int, kind: str) -> None:
-    assert json.loads(openai.encode_error("why", status, "some_code")) == {
-        "error": {"message": "why", "type": kind, "param": None, "code": "some_code"}
+def test_the_error_object(error: PredictorError, kind: str, code: str) -> None:
+    assert json.loads(encode_error("openai", error)) == {
+        "error": {"message": "why", "type": kind, "param": None, "code": code}
     }
+
+
+def test_an_unknown_model_names_the_field() -> None:
+    error = json.loads(encode_error("openai", ModelNotFound("why")))["error"]
+    assert (error["code"], error["param"]) == ("model_not_found", "model")

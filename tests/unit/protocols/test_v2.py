@@ -7,9 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from predictor.bundle.manifest import Bundle
 from predictor.errors import EmptyInput, InvalidInput, MalformedBody
-from predictor.protocols import v2
-from predictor.types import EmbedResult, Lane
+from predictor.protocols.v2 import InferOptions
+from predictor.protocols.v2_embed import EmbedTensors
+from predictor.protocols.v2_tensors import model_metadata, parse_priority
+from predictor.tasks.embed import EmbedResult
+from predictor.types import Lane, Pooling
+from tests.unit.protocols.calls import decode_v2, encode
 
 VECTORS = np.array([[0.5, -0.25, 0.0], [1.0, 2.0, -3.5]], dtype=np.float32)
 
@@ -43,7 +48,6 @@ def result(**changes: Any) -> EmbedResult:
         "model": "minilm",
         "version": "1",
         "revision": "abc",
-        "request_id": "r1",
     }
     return EmbedResult(**(whole | changes))
 
@@ -56,17 +60,16 @@ def result(**changes: Any) -> EmbedResult:
     [([2], ["a", "b"]), ([2, 1], ["a", "b"]), ([2, 1], [["a"], ["b"]]), ([2], ["a", ["b"]])],
 )
 def test_texts_of_both_shapes(shape: list[int], data: list[Any]) -> None:
-    decoded = v2.decode_request(body(tensor(shape=shape, data=data)), None)
+    decoded = decode_v2(body(tensor(shape=shape, data=data)), None)
     assert decoded.request.inputs == ["a", "b"]
-    assert decoded.request.protocol == "v2"
 
 
 def test_what_is_left_out_is_left_to_the_server() -> None:
-    decoded = v2.decode_request(body(), None)
+    decoded = decode_v2(body(), None)
     request = decoded.request
     assert (request.dimensions, request.normalize, request.truncate) == (None, None, None)
     assert (request.prompt_name, request.lane, request.timeout_s) == (None, None, None)
-    assert decoded.options == v2.Answer("", binary=False)
+    assert decoded.options == InferOptions("", binary=False)
 
 
 def test_all_parameters() -> None:
@@ -78,14 +81,14 @@ def test_all_parameters() -> None:
         "priority": 2,
         "timeout": 1_500_000,
     }
-    request = v2.decode_request(body(parameters=parameters), None).request
+    request = decode_v2(body(parameters=parameters), None).request
     assert (request.dimensions, request.normalize, request.truncate) == (8, False, True)
     assert (request.prompt_name, request.lane, request.timeout_s) == ("query", Lane.INGEST, 1.5)
 
 
 def test_parameters_of_other_servers_are_ignored() -> None:
     parameters = {"sequence_id": 7, "binary_data_output": False}
-    assert v2.decode_request(body(parameters=parameters), None).request.inputs == ["a"]
+    assert decode_v2(body(parameters=parameters), None).request.inputs == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -117,13 +120,13 @@ def test_parameters_of_other_servers_are_ignored() -> None:
 )
 def test_a_wrong_tensor_is_named(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InvalidInput) as raised:
-        v2.decode_request(body(tensor(**changes)), None)
+        decode_v2(body(tensor(**changes)), None)
     assert str(raised.value) == sentence
 
 
-def test_no_texts_at_all() -> None:
+def test_a_request_without_texts_is_refused() -> None:
     with pytest.raises(EmptyInput) as raised:
-        v2.decode_request(body(tensor(shape=[0], data=[])), None)
+        decode_v2(body(tensor(shape=[0], data=[])), None)
     assert str(raised.value) == "input 'text' is empty; at least one text is needed"
 
 
@@ -131,13 +134,13 @@ def test_no_texts_at_all() -> None:
 def test_one_tensor_is_taken(count: int) -> None:
     tensors = json.dumps({"inputs": [tensor()] * count}).encode()
     with pytest.raises(InvalidInput) as raised:
-        v2.decode_request(tensors, None)
+        decode_v2(tensors, None)
     assert str(raised.value) == f"{count} inputs; this model takes one, 'text'"
 
 
 def test_an_unknown_output_is_named() -> None:
     with pytest.raises(InvalidInput) as raised:
-        v2.decode_request(body(outputs=[{"name": "embedding"}, {"name": "logits"}]), None)
+        decode_v2(body(outputs=[{"name": "embedding"}, {"name": "logits"}]), None)
     assert str(raised.value) == "output 'logits' is unknown; this model gives 'embedding' (FP32)"
 
 
@@ -156,7 +159,7 @@ def test_a_message_does_not_repeat_a_long_value(
     changes: dict[str, Any], others: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidInput) as raised:
-        v2.decode_request(body(tensor(**changes), **others), None)
+        decode_v2(body(tensor(**changes), **others), None)
     assert len(str(raised.value)) < 500
 
 
@@ -172,13 +175,13 @@ def test_a_message_does_not_repeat_a_long_value(
     ],
 )  # fmt: skip
 def test_priorities(value: str | int | None, lane: Lane | None) -> None:
-    assert v2.parse_priority(value) is lane
+    assert parse_priority(value) is lane
 
 
 @pytest.mark.parametrize("value", ["urgent", "3", 3, -1, "x" * 100])
 def test_an_unknown_priority(value: str | int) -> None:
     with pytest.raises(InvalidInput) as raised:
-        v2.parse_priority(value)
+        parse_priority(value)
     assert str(raised.value) == (
         f"priority {str(value)[:40]!r} is unknown; use query (1) or ingest (2)"
     )
@@ -196,14 +199,14 @@ def test_an_unknown_priority(value: str | int) -> None:
     ],
 )
 def test_timeouts(parameters: dict[str, Any], seconds: float | None) -> None:
-    request = v2.decode_request(body(parameters=parameters), None).request
+    request = decode_v2(body(parameters=parameters), None).request
     assert request.timeout_s == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize("parameters", [{"timeout": -1}, {"timeout_ms": -0.5}])
 def test_a_negative_timeout(parameters: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput) as raised:
-        v2.decode_request(body(parameters=parameters), None)
+        decode_v2(body(parameters=parameters), None)
     assert str(raised.value) == "timeout is negative"
 
 
@@ -212,7 +215,7 @@ def test_a_negative_timeout(parameters: dict[str, Any]) -> None:
 
 def test_a_binary_tensor() -> None:
     raw, length = binary_body(binary(b"a\0", "ö".encode(), b""), shape=[3])
-    assert v2.decode_request(raw, length).request.inputs == ["a\0", "ö", ""]
+    assert decode_v2(raw, length).request.inputs == ["a\0", "ö", ""]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +233,7 @@ def test_a_binary_tensor() -> None:
 def test_binary_lengths_that_do_not_add_up(raw: bytes, sentence: str) -> None:
     whole, length = binary_body(raw)
     with pytest.raises(InvalidInput) as raised:
-        v2.decode_request(whole, length)
+        decode_v2(whole, length)
     assert str(raised.value) == sentence
 
 
@@ -238,28 +241,35 @@ def test_binary_lengths_that_do_not_add_up(raw: bytes, sentence: str) -> None:
 def test_a_binary_size_that_is_not_what_follows(size: int) -> None:
     whole, length = binary_body(binary(b"a"), parameters={"binary_data_size": size})
     with pytest.raises(InvalidInput) as raised:
-        v2.decode_request(whole, length)
+        decode_v2(whole, length)
     assert str(raised.value) == f"input 'text' says binary_data_size {size}, 5 bytes follow"
 
 
 def test_bytes_that_no_input_claims() -> None:
     header = body()
     with pytest.raises(InvalidInput) as raised:
-        v2.decode_request(header + b"rest", len(header))
+        decode_v2(header + b"rest", len(header))
     assert str(raised.value) == "4 bytes follow the JSON, but no input claims them"
 
 
 def test_bytes_that_are_not_utf8() -> None:
     whole, length = binary_body(binary(b"a", b"\xff"), shape=[2])
     with pytest.raises(InvalidInput) as raised:
-        v2.decode_request(whole, length)
+        decode_v2(whole, length)
     assert str(raised.value) == "input 'text'[1] is not valid UTF-8"
 
 
-@pytest.mark.parametrize("length", [-1, 1000])
+@pytest.mark.parametrize("length", [-1, 10**19])
+def test_a_json_length_is_a_number_of_bytes(length: int) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        decode_v2(body(), length)
+    assert str(raised.value) == f"Inference-Header-Content-Length '{length}' is not a number"
+
+
+@pytest.mark.parametrize("length", [1000])
 def test_a_json_length_outside_of_the_body(length: int) -> None:
     with pytest.raises(InvalidInput) as raised:
-        v2.decode_request(body(), length)
+        decode_v2(body(), length)
     assert str(raised.value) == (
         f"Inference-Header-Content-Length is {length}, the body has {len(body())} bytes"
     )
@@ -268,7 +278,7 @@ def test_a_json_length_outside_of_the_body(length: int) -> None:
 @pytest.mark.parametrize("length", [0, 10])
 def test_a_json_length_inside_of_the_json(length: int) -> None:
     with pytest.raises(MalformedBody):
-        v2.decode_request(body(), length)
+        decode_v2(body(), length)
 
 
 # Writing
@@ -292,11 +302,11 @@ def test_a_json_length_inside_of_the_json(length: int) -> None:
     ],
 )
 def test_who_asks_for_binary_gets_it(others: dict[str, Any], wants: bool) -> None:
-    assert v2.decode_request(body(**others), None).options.binary is wants
+    assert decode_v2(body(**others), None).options.binary is wants
 
 
 def test_a_json_answer() -> None:
-    encoded = v2.encode_response(v2.Answer("mine", binary=False), result())
+    encoded = encode("v2", InferOptions("mine", binary=False), result())
     assert encoded.content_type == "application/json"
     assert encoded.headers == ()
     assert json.loads(encoded.body) == {
@@ -315,7 +325,7 @@ def test_a_json_answer() -> None:
 
 
 def test_a_binary_answer() -> None:
-    encoded = v2.encode_response(v2.Answer("", binary=True), result())
+    encoded = encode("v2", InferOptions("", binary=True), result())
     assert encoded.content_type == "application/octet-stream"
     ((name, length),) = encoded.headers
     assert name == "inference-header-content-length"
@@ -330,14 +340,24 @@ def test_a_binary_answer() -> None:
 
 @pytest.mark.parametrize("as_binary", [False, True])
 def test_truncated_inputs_are_told(as_binary: bool) -> None:
-    encoded = v2.encode_response(v2.Answer("", as_binary), result(truncated=[0, 1]))
+    encoded = encode("v2", InferOptions("", as_binary), result(truncated=[0, 1]))
     length = int(dict(encoded.headers).get("inference-header-content-length", len(encoded.body)))
     (output,) = json.loads(encoded.body[:length])["outputs"]
     assert output["parameters"]["truncated_inputs"] == "0,1"
 
 
 def test_metadata() -> None:
-    assert v2.model_metadata("minilm", ["3"], 384) == {
+    bundle = Bundle(
+        source_digest="",
+        family="bert",
+        max_length=256,
+        dimensions=384,
+        pooling=Pooling.MEAN,
+        normalize=True,
+        inputs="packed",
+        variants={},
+    )
+    assert model_metadata("minilm", ["3"], [EmbedTensors()], bundle) == {
         "name": "minilm",
         "versions": ["3"],
         "platform": "onnxruntime_onnx",

@@ -8,15 +8,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from predictor.errors import EmptyInput, InvalidInput, MalformedBody
-from predictor.protocols import v1
+from predictor.errors import EmptyInput, Internal, InvalidInput, MalformedBody
 from predictor.protocols.wire import as_inputs, base64_rows, decode_json, encode_json
-from predictor.types import EmbedResult
+from predictor.tasks.embed import EmbedResult
+from tests.unit.protocols.calls import decode, embed_request, encode, encode_error
 
 
 class Shape(msgspec.Struct):
-    number: float = 0.0
-    text: str = ""
+    number: float | None = None
+    text: str | None = None
 
 
 def test_unknown_fields_are_ignored() -> None:
@@ -45,7 +45,7 @@ def test_unknown_fields_are_ignored() -> None:
         b"nonsense",
     ],
 )
-def test_what_is_not_json(body: bytes) -> None:
+def test_a_body_that_is_not_json_is_refused(body: bytes) -> None:
     with pytest.raises(MalformedBody, match=r"^request body is not valid JSON: "):
         decode_json(body, Shape)
 
@@ -63,8 +63,8 @@ def test_nested_too_deeply(body: bytes) -> None:
         (b"[]", "request body: Expected `object`, got `array`"),
         (b'"a"', "request body: Expected `object`, got `str`"),
         (b"null", "request body: Expected `object`, got `null`"),
-        (b'{"text": 5}', "request body: Expected `str`, got `int` - at `$.text`"),
-        (b'{"number": "5"}', "request body: Expected `float`, got `str` - at `$.number`"),
+        (b'{"text": 5}', "request body: Expected `str | null`, got `int` - at `$.text`"),
+        (b'{"number": "5"}', "request body: Expected `float | null`, got `str` - at `$.number`"),
         (b'{"number": 1e999}', "request body: Number out of range - at `$.number`"),
     ],
 )
@@ -125,7 +125,9 @@ def test_inputs_become_rows(raw: Any, rows: Any) -> None:
         ),
     ],
 )
-def test_what_is_no_rows(raw: Any, error: type[InvalidInput], sentence: str) -> None:
+def test_a_malformed_list_of_rows_is_refused(
+    raw: Any, error: type[InvalidInput], sentence: str
+) -> None:
     with pytest.raises(error) as raised:
         as_inputs(raw, "things")
     assert str(raised.value) == sentence
@@ -150,15 +152,14 @@ def v1_body(**content: Any) -> bytes:
     [(["a", "b"], ["a", "b"]), ([1, 2], [[1, 2]]), ([[1], [2]], [[1], [2]]), ([""], [""])],
 )
 def test_v1_instances(instances: Any, rows: Any) -> None:
-    request = v1.decode_request(v1_body(instances=instances)).request
+    request = embed_request("v1", v1_body(instances=instances))
     assert request.inputs == rows
-    assert request.protocol == "v1"
     assert (request.dimensions, request.normalize, request.truncate) == (None, None, None)
 
 
 def test_v1_parameters() -> None:
     parameters = {"dimensions": 8, "normalize": False, "truncate": True, "prompt_name": "query"}
-    request = v1.decode_request(v1_body(instances=["a"], parameters=parameters)).request
+    request = embed_request("v1", v1_body(instances=["a"], parameters=parameters))
     assert (request.dimensions, request.normalize) == (8, False)
     assert (request.truncate, request.prompt_name) == (True, "query")
 
@@ -181,7 +182,7 @@ def test_v1_parameters() -> None:
 )
 def test_v1_errors(content: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InvalidInput) as raised:
-        v1.decode_request(v1_body(**content))
+        decode("v1", v1_body(**content))
     assert str(raised.value) == sentence
 
 
@@ -194,8 +195,8 @@ def test_v1_answers() -> None:
         version="1",
         revision="r",
     )
-    assert json.loads(v1.encode_response(None, result).body) == {
+    assert json.loads(encode("v1", None, result).body) == {
         "predictions": [[0.5, -1.0]],
         "model_version": "1",
     }
-    assert json.loads(v1.encode_error("why")) == {"error": "why"}
+    assert json.loads(encode_error("v1", Internal("why"))) == {"error": "why"}

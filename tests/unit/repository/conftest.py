@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from predictor.repository import keeper
+from predictor.repository import loader, unloader
 from tests.unit.repository.doubles import Harness, Memory, Opener
 
 MakeHarness = Callable[..., Harness]
@@ -14,14 +14,18 @@ MakeHarness = Callable[..., Harness]
 @pytest.fixture
 def opener(monkeypatch: pytest.MonkeyPatch) -> Opener:
     fake = Opener()
-    monkeypatch.setattr(keeper, "open_version", fake)
+    monkeypatch.setattr(loader, "load_version", fake)
+    monkeypatch.setattr(loader, "VersionTrial", fake.trial)
+    monkeypatch.setattr(loader, "PROCESS_BYTES", 0)  # so that the numbers are those of versions
     return fake
 
 
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
     fake = Memory()
-    monkeypatch.setattr(keeper, "memory", fake)
+    monkeypatch.setattr(loader, "memory", fake)
+    monkeypatch.setattr(loader, "memory_need", fake)
+    monkeypatch.setattr(unloader, "memory", fake)
     return fake
 
 

@@ -5,14 +5,14 @@ What opening a version gives is written in its folder: `good`, or the way in whi
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from predictor.engine.bundle import Bundle, Proof, Variant
+from predictor.bundle.manifest import Bundle, Variant
+from predictor.bundle.proof import Proof
 from predictor.engine.engine import NullEngine
 from predictor.errors import (
     BadModel,
@@ -20,6 +20,7 @@ from predictor.errors import (
     IncompleteModel,
     ModelNotFound,
     NotReady,
+    PredictorError,
     WrongVectors,
 )
 from predictor.metrics import MODEL_FAILED, MODEL_INFO, MODEL_LOADS, MODEL_READY
@@ -30,12 +31,19 @@ from predictor.types import Pooling
 
 OUTCOME = "outcome"
 GOOD = "good"
-FAILURES: dict[str, Callable[[], Exception]] = {
+
+
+class Panic(BaseException):
+    """As a library in Rust raises it: no Exception."""
+
+
+FAILURES: dict[str, Callable[[], BaseException]] = {
     "incomplete": lambda: IncompleteModel("model.onnx: missing, though bundle.json lists it"),
     "vectors": lambda: WrongVectors("canonical vectors of fp32 are not reproduced"),
     "invalid": lambda: BadModel("config.json: not readable JSON"),
     "bad_setting": lambda: BadSetting("--pooling: a bundle's pooling is part of its graph"),
     "internal": lambda: RuntimeError("a secret of the inside"),
+    "panic": lambda: Panic("a secret of the inside"),
 }
 
 
@@ -58,11 +66,12 @@ def loaded(name: str, number: str, folder: Path, dimensions: int) -> LoadedModel
 
 
 class Opener:
-    """Stands for `open_version`: reads the folder's outcome and counts."""
+    """Stands for `load_version`: reads the folder's outcome and counts."""
 
     def __init__(self) -> None:
         self.opened: list[tuple[str, int]] = []
         self.during: Callable[[Path], object] = lambda folder: None
+        self.trial = Trial()
 
     def __call__(self, folder: Path, name: str, version: str, model: ModelSettings) -> LoadedModel:
         self.opened.append((name, int(version)))
@@ -71,6 +80,28 @@ class Opener:
         if outcome != GOOD:
             raise FAILURES[outcome]()
         return loaded(name, version, folder, int(dimensions))
+
+
+class Trial:
+    """Stands for `VersionTrial`: no process is started; `fails` says what it raises."""
+
+    def __init__(self) -> None:
+        self.tried: list[tuple[str, int]] = []
+        self.proven: set[Path] = set()
+        self.fails: Exception | None = None
+
+    def __call__(self, settings: Settings, limit: int | None) -> "Trial":
+        del settings, limit
+        return self
+
+    def is_proven(self, folder: Path) -> bool:
+        return folder in self.proven
+
+    def run(self, folder: Path, name: str, version: str) -> None:
+        self.tried.append((name, int(version)))
+        if self.fails is not None:
+            raise self.fails
+        self.proven.add(folder)
 
 
 class Answering:
@@ -109,7 +140,8 @@ class Memory:
     def resident_bytes(self) -> int:
         return self.resident() * MIB
 
-    def needed_bytes(self, folder: Path) -> int:
+    def needed_bytes(self, folder: Path, settings: ModelSettings) -> int:
+        del settings
         return self.needed.get(int(folder.name), self.each) * MIB
 
     def give_back(self) -> None:
@@ -130,54 +162,63 @@ class Harness:
         self.fatal: list[str] = []
         settings = Settings(
             model=ModelSettings(model_dir=str(root), cache_dir=str(root / ".cache")),
-            repository=dataclasses.replace(
-                RepositorySettings(poll_interval=3600.0), **cast(Any, options)
-            ),
+            repository=RepositorySettings(**{"poll_interval_s": 3600.0, **options}),
         )
         self.repository: Repository[Answering] = Repository(settings)
-        self.answers = self.repository.answers
+        self.routing_table = self.repository.routing_table
+        self._publish = self.routing_table.publish
+        self.routing_table.publish = self.record_defaults  # type: ignore[method-assign]
 
     # The disk
 
     def publish(self, model: str, number: object, outcome: str = GOOD, width: int = 8) -> Path:
         """Put a version in its place at once, as one rename does."""
-        aside, folder = self.root / ".aside", self.root / model / str(number)
-        aside.mkdir()
-        (aside / OUTCOME).write_text(f"{outcome} {width}")
-        (aside / "bundle.json").write_text(json.dumps({"dimensions": width}))
+        staged, folder = self.root / ".staged", self.root / model / str(number)
+        staged.mkdir()
+        (staged / OUTCOME).write_text(f"{outcome} {width}")
+        (staged / "bundle.json").write_text(json.dumps({"dimensions": width}))
         folder.parent.mkdir(exist_ok=True)
         if folder.exists():
             shutil.rmtree(folder)
-        return aside.rename(folder)
+        return staged.rename(folder)
 
     def delete(self, model: str, number: int) -> None:
         shutil.rmtree(self.root / model / str(number))
 
-    # The life
+    # Running
 
     def make(self, model: LoadedModel) -> Answering:
         self.made.append(Answering(model))
         return self.made[-1]
 
-    def on_default(self, name: str, served: Answering | None) -> None:
-        self.defaults.append((name, served.key[1] if served else None))
+    def record_defaults(self) -> None:
+        """Publish the table, and record each default that is another one than before."""
+        self._publish()
+        for name in self.routing_table.names():
+            try:
+                default = self.routing_table.find(name).key[1]
+            except PredictorError:
+                default = None
+            last = next((known for model, known in reversed(self.defaults) if model == name), None)
+            if default != last:
+                self.defaults.append((name, default))
 
     async def start(self) -> "Harness":
         self.repository.preload()
-        await self.repository.start(self.make, self.on_default, self.fatal.append)
+        await self.repository.start(self.make, self.fatal.append)
         return self
 
-    async def look(self, times: int = 2) -> None:
-        """Two looks are what a change takes to be believed."""
+    async def rescan(self, times: int = 2) -> None:
+        """Scan the directory; a change counts once two scans have seen it."""
         for _ in range(times):
             await self.repository.refresh()
-        await self.settled()
+        await self.wait_until_unloaded()
 
-    async def settled(self) -> None:
-        """Let what is unloading end, but for what a test holds busy."""
+    async def wait_until_unloaded(self) -> None:
+        """Wait for the versions that unload, except those that a test holds busy."""
         await asyncio.sleep(0)
-        leaving = self.repository._keeper._leaving.items()
-        free = [task for v, task in leaving if v.served is None or v.served.idle.is_set()]
+        unloading = self.repository._unloader._unloading.items()
+        free = [task for v, task in unloading if v.served is None or v.served.idle.is_set()]
         if free:
             await asyncio.wait(free)
             await asyncio.sleep(0)
@@ -187,19 +228,19 @@ class Harness:
             served.idle.set()
         await self.repository.stop()
 
-    # What is to be seen
+    # Observations
 
     def default(self, model: str = "m") -> int | None:
-        """The version that answers who names none."""
+        """The version that answers requests without a version."""
         with contextlib.suppress(ModelNotFound, NotReady):
-            return self.answers.find(model).key[1]
+            return self.routing_table.find(model).key[1]
         return None
 
     def is_ready(self) -> bool:
-        return self.answers.is_ready
+        return self.routing_table.is_ready
 
-    def told(self) -> tuple[str, int | None]:
-        """The last default that was told of."""
+    def last_default(self) -> tuple[str, int | None]:
+        """The last default that was announced."""
         return self.defaults[-1]
 
     def row(self, model: str, version: object) -> tuple[str, str]:
@@ -212,11 +253,11 @@ class Harness:
         return state, reason
 
     def served(self, number: int, model: str = "m") -> Answering:
-        """The last that was made of a version."""
-        return [one for one in self.made if one.key == (model, number)][-1]
+        """The last instance that was made of a version."""
+        return [served for served in self.made if served.key == (model, number)][-1]
 
     def alive(self) -> list[tuple[str, int]]:
-        return sorted(one.key for one in self.made if one.started and not one.stopped)
+        return sorted(s.key for s in self.made if s.started and not s.stopped)
 
 
 def gauge(metric: Any, *labels: str) -> float | None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from predictor.repository import layout
-from predictor.repository.layout import Found, Layout, scan
+from predictor.repository.layout import Layout, VersionFolder, scan
 from tests.unit.repository.doubles import bundle as a_bundle
 
-NOBODY = 65534
+NOBODY_UID = 65534
 OUT = "a link that leads out of the repository"
 
 
@@ -22,22 +22,22 @@ def version(folder: Path, manifest: str = '{"dimensions": 8}') -> Path:
     return folder
 
 
-def found(root: Path, model: str = "m", number: int = 1) -> Found:
+def version_folder(root: Path, model: str = "m", number: int = 1) -> VersionFolder:
     return scan(root, "only").models[model][number]
 
 
-def shape(seen: Layout) -> dict[str, list[int]]:
-    return {name: sorted(versions) for name, versions in seen.models.items()}
+def shape(layout: Layout) -> dict[str, list[int]]:
+    return {name: sorted(versions) for name, versions in layout.models.items()}
 
 
 @contextmanager
-def as_nobody() -> Iterator[None]:
+def as_user_nobody() -> Iterator[None]:
     """Without root's right to read everything."""
     if os.geteuid():
         yield
         return
     try:
-        os.seteuid(NOBODY)
+        os.seteuid(NOBODY_UID)
     except OSError:
         pytest.skip("root of a namespace without other users: nothing is unreadable here")
     try:
@@ -67,21 +67,21 @@ def open_root(root: Path) -> Path:
 # What is there
 
 
-def test_one_version_by_itself(root: Path) -> None:
+def test_a_folder_that_is_itself_a_version_is_served(root: Path) -> None:
     (root / "bundle.json").write_text("{}")
     assert shape(scan(root, "only")) == {"only": [1]}
 
 
-def test_one_version_that_has_a_number(root: Path) -> None:
+def test_a_version_folder_with_a_number_keeps_its_number(root: Path) -> None:
     assert shape(scan(version(root / "7"), "only")) == {"only": [7]}
 
 
 def test_numbered_versions_of_one_model(root: Path) -> None:
     for number in (1, 2, 10):
         version(root / str(number))
-    seen = scan(root, "only")
-    assert shape(seen) == {"only": [1, 2, 10]}
-    assert seen.models["only"][10].path == root / "10"
+    layout = scan(root, "only")
+    assert shape(layout) == {"only": [1, 2, 10]}
+    assert layout.models["only"][10].path == root / "10"
 
 
 def test_a_repository_of_models(root: Path) -> None:
@@ -102,59 +102,61 @@ def test_a_directory_that_is_not_there(root: Path) -> None:
         scan(root / "gone", "only")
 
 
-def test_what_a_volume_leaves_is_no_model(root: Path) -> None:
+def test_files_that_a_volume_leaves_are_not_models(root: Path) -> None:
     for name in ("lost+found", "__pycache__", ".git", ".writing-x", "..data"):
         version(root / name)
     (root / "README.md").write_text("models")
     version(root / "m" / "1")
     version(root / "m" / ".writing-abc")
-    assert scan(root, "only") == Layout({"m": {1: found(root)}})
+    assert scan(root, "only") == Layout({"m": {1: version_folder(root)}})
 
 
 # What is no version
 
 
 @pytest.mark.parametrize("name", ["abc", "01", "0", "1.5", "-1", "1 ", "v1", "1" * 10, "\u0661"])
-def test_what_is_no_version_number(root: Path, name: str) -> None:
+def test_a_folder_whose_name_is_not_a_version_number_is_refused(root: Path, name: str) -> None:
     version(root / "m" / "1")
     version(root / "m" / name)
-    seen = scan(root, "only")
-    assert shape(seen) == {"m": [1]}
-    assert seen.strays == {("m", name): "not a version number: 1, 2, 3, ... without leading zeros"}
+    layout = scan(root, "only")
+    assert shape(layout) == {"m": [1]}
+    assert layout.strays == {
+        ("m", name): "not a version number: 1, 2, 3, ... without leading zeros"
+    }
 
 
 def test_a_folder_without_a_model(root: Path) -> None:
     version(root / "m" / "abc")
     (root / "empty").mkdir()
-    seen = scan(root, "only")
-    assert seen.models == {}
-    assert set(seen.strays) == {("m", "abc"), ("m", ""), ("empty", "")}
-    assert seen.strays["empty", ""] == "no numbered version, no bundle.json and no config.json"
+    layout = scan(root, "only")
+    assert layout.models == {}
+    assert set(layout.strays) == {("m", "abc"), ("m", ""), ("empty", "")}
+    assert layout.strays["empty", ""] == "no numbered version, no bundle.json and no config.json"
 
 
 @pytest.mark.parametrize("name", ["a b", "a:1", "-a", "ä", "_a", "a\nb"])
 def test_names_that_no_request_can_have(root: Path, name: str) -> None:
     version(root / name / "1")
     version(root / "m" / "1")
-    seen = scan(root, "only")
-    assert shape(seen) == {"m": [1]}
-    assert set(seen.strays) == {(name, "")}
+    layout = scan(root, "only")
+    assert shape(layout) == {"m": [1]}
+    assert set(layout.strays) == {(name, "")}
 
 
 def test_a_name_that_is_no_text(root: Path) -> None:
     os.mkdir(os.fsencode(root) + b"/m\xff\xfe")
-    seen = scan(root, "only")
-    assert not seen.models
-    ((name, _),) = seen.strays
+    layout = scan(root, "only")
+    assert not layout.models
+    ((name, _),) = layout.strays
     assert name.encode()  # can be written as JSON
 
 
 def test_a_name_that_is_too_long_is_not_cut_to_another_models(root: Path) -> None:
     version(root / ("m" * 128) / "1")
     version(root / ("m" * 128 + "x") / "2")
-    seen = scan(root, "only")
-    assert shape(seen) == {"m" * 128: [1]}
-    assert len(seen.strays) == 1
+    layout = scan(root, "only")
+    assert shape(layout) == {"m" * 128: [1]}
+    assert len(layout.strays) == 1
 
 
 # Links
@@ -165,24 +167,24 @@ def test_links_within_the_repository_are_followed(root: Path) -> None:
     (root / "m").mkdir()
     (root / "m" / "2").symlink_to("../blobs/1")
     (root / "alias").symlink_to("m")
-    seen = scan(root, "only")
-    assert shape(seen) == {"alias": [2], "blobs": [1], "m": [2]}
-    assert not any(there.problem for m in seen.models.values() for there in m.values())
+    layout = scan(root, "only")
+    assert shape(layout) == {"alias": [2], "blobs": [1], "m": [2]}
+    assert not any(scanned.problem for m in layout.models.values() for scanned in m.values())
 
 
 def test_a_model_that_is_a_link_out(root: Path, tmp_path: Path) -> None:
     version(tmp_path / "outside" / "1")
     (root / "m").symlink_to(tmp_path / "outside")
-    seen = scan(root, "only")
-    assert seen == Layout({}, {("m", ""): OUT})
+    layout = scan(root, "only")
+    assert layout == Layout({}, {("m", ""): OUT})
 
 
 def test_a_version_that_is_a_link_out(root: Path, tmp_path: Path) -> None:
     (root / "m").mkdir()
     (root / "m" / "1").symlink_to(version(tmp_path / "outside"))
-    there = found(root)
-    assert there.problem.endswith(OUT)
-    assert (there.stamp, there.dimensions) == ((), None)
+    scanned = version_folder(root)
+    assert scanned.problem.endswith(OUT)
+    assert (scanned.stamp, scanned.dimensions) == ((), None)
 
 
 @pytest.mark.parametrize("place", ["model.onnx", "bundle.json", "1_Pooling/config.json"])
@@ -194,27 +196,27 @@ def test_a_file_that_is_a_link_out(root: Path, tmp_path: Path, place: str) -> No
     link.parent.mkdir(exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(outside)
-    there = found(root)
-    assert there.problem.endswith(f"{place}: {OUT}")
-    assert there.dimensions is None
+    scanned = version_folder(root)
+    assert scanned.problem.endswith(f"{place}: {OUT}")
+    assert scanned.dimensions is None
 
 
 def test_a_folder_in_a_version_that_is_a_link_out(root: Path, tmp_path: Path) -> None:
     folder = version(root / "m" / "1")
     (folder / "onnx").symlink_to(tmp_path)
-    assert found(root).problem.endswith(f"onnx: {OUT}")
+    assert version_folder(root).problem.endswith(f"onnx: {OUT}")
 
 
 def test_links_that_lead_in_a_circle(root: Path) -> None:
     folder = version(root / "m" / "1")
     (folder / "up").symlink_to("..")
-    assert found(root).problem == ""
+    assert version_folder(root).problem == ""
     (folder / "self").symlink_to("self")
     version(root / "other" / "1")
-    seen = scan(root, "only")
-    assert shape(seen) == {"m": [1], "other": [1]}
-    assert seen.models["m"][1].problem
-    assert not seen.models["other"][1].problem
+    layout = scan(root, "only")
+    assert shape(layout) == {"m": [1], "other": [1]}
+    assert layout.models["m"][1].problem
+    assert not layout.models["other"][1].problem
 
 
 def test_links_to_nothing(root: Path) -> None:
@@ -223,7 +225,7 @@ def test_links_to_nothing(root: Path) -> None:
     (root / "m" / "2").symlink_to("nowhere")
     (root / "n").symlink_to("nowhere")
     assert shape(scan(root, "only")) == {"m": [1]}
-    assert "cannot be read" in found(root).problem
+    assert "cannot be read" in version_folder(root).problem
 
 
 def test_the_one_folder_that_was_named_may_be_made_of_links(root: Path, tmp_path: Path) -> None:
@@ -231,8 +233,8 @@ def test_the_one_folder_that_was_named_may_be_made_of_links(root: Path, tmp_path
     real = version(tmp_path / "blobs")
     for file in real.iterdir():
         (root / file.name).symlink_to(file)
-    assert found(root, "only").problem == ""
-    assert found(root, "only").dimensions == 8
+    assert version_folder(root, "only").problem == ""
+    assert version_folder(root, "only").dimensions == 8
 
 
 # Files
@@ -240,10 +242,10 @@ def test_the_one_folder_that_was_named_may_be_made_of_links(root: Path, tmp_path
 
 def test_the_stamp_changes_with_any_file(root: Path) -> None:
     folder = version(root / "m" / "1")
-    stamps = [found(root).stamp]
+    stamps = [version_folder(root).stamp]
 
     def changed() -> bool:
-        stamps.append(found(root).stamp)
+        stamps.append(version_folder(root).stamp)
         return stamps[-1] not in stamps[:-1]
 
     assert not changed()
@@ -267,10 +269,10 @@ def test_the_stamp_changes_with_any_file(root: Path) -> None:
 def test_the_time_of_a_file_may_be_any(root: Path, jump_s: int) -> None:
     """Clocks jump, and volumes have clocks of their own: a time is other or the same, no more."""
     folder = version(root / "m" / "1")
-    before, now = found(root).stamp, (folder / "model.onnx").stat().st_mtime
+    before, now = version_folder(root).stamp, (folder / "model.onnx").stat().st_mtime
     os.utime(folder / "model.onnx", (now, now + jump_s))
-    assert found(root).stamp != before
-    assert found(root).stamp == found(root).stamp
+    assert version_folder(root).stamp != before
+    assert version_folder(root).stamp == version_folder(root).stamp
 
 
 @pytest.mark.parametrize(
@@ -282,23 +284,23 @@ def test_the_time_of_a_file_may_be_any(root: Path, jump_s: int) -> None:
 )
 def test_dimensions_of_a_manifest_that_is_none(root: Path, manifest: str) -> None:
     version(root / "m" / "1").joinpath("bundle.json").write_bytes(manifest.encode("latin-1"))
-    assert found(root).dimensions is None
+    assert version_folder(root).dimensions is None
 
 
 def test_dimensions_of_a_manifest(root: Path) -> None:
     import msgspec
 
     version(root / "m" / "1", msgspec.json.encode(a_bundle(12)).decode())
-    assert found(root).dimensions == 12
+    assert version_folder(root).dimensions == 12
 
 
 def test_too_many_files(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layout, "MAX_FILES", 3)
     folder = version(root / "m" / "1")
     (folder / "3").touch()
-    assert found(root).problem == ""
+    assert version_folder(root).problem == ""
     (folder / "4").touch()
-    assert found(root).problem.endswith("more than 3 files are no model")
+    assert version_folder(root).problem.endswith("more than 3 files are no model")
 
 
 def test_a_look_does_not_go_through_all_of_too_many_files(
@@ -317,7 +319,7 @@ def test_a_look_does_not_go_through_all_of_too_many_files(
         return stat(self, **options)
 
     monkeypatch.setattr(Path, "stat", spy)
-    assert found(root).problem
+    assert version_folder(root).problem
     assert len(looks) < 50
 
 
@@ -332,26 +334,26 @@ def test_a_folder_that_may_not_be_read_hides_no_other(
     version(open_root / "m" / "1")
     version(open_root / "other" / "1")
     (open_root / place).chmod(mode)
-    with as_nobody():
-        seen = scan(open_root, "only")
-    assert 1 in seen.models["other"]
-    assert not seen.models["other"][1].problem
-    there = seen.models.get("m", {}).get(1)
-    why = there.problem if there else seen.strays["m", ""]
+    with as_user_nobody():
+        layout = scan(open_root, "only")
+    assert 1 in layout.models["other"]
+    assert not layout.models["other"][1].problem
+    scanned = layout.models.get("m", {}).get(1)
+    why = scanned.problem if scanned else layout.strays["m", ""]
     assert "Permission denied" in why
 
 
 def test_a_file_that_may_not_be_read_is_seen(open_root: Path) -> None:
     folder = version(open_root / "m" / "1")
     (folder / "bundle.json").chmod(0)
-    with as_nobody():
-        there = found(open_root)
-    assert (there.problem, there.dimensions) == ("", None)
-    assert len(there.stamp) == 2
+    with as_user_nobody():
+        scanned = version_folder(open_root)
+    assert (scanned.problem, scanned.dimensions) == ("", None)
+    assert len(scanned.stamp) == 2
 
 
 def test_a_root_that_may_not_be_read(open_root: Path) -> None:
     version(open_root / "m" / "1")
     open_root.chmod(0)
-    with as_nobody(), pytest.raises(PermissionError):
+    with as_user_nobody(), pytest.raises(PermissionError):
         scan(open_root, "only")

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from predictor.errors import BadModel, ModelNotFound
-from predictor.repository import keeper
-from predictor.repository.states import State
+from predictor.repository import loader
+from predictor.repository.states import VersionState
 from tests.unit.repository.doubles import (
     Harness,
     Memory,
@@ -21,7 +21,7 @@ from tests.unit.repository.doubles import (
     ready,
 )
 
-READY, UNAVAILABLE = State.READY, State.UNAVAILABLE
+READY, UNAVAILABLE = VersionState.READY, VersionState.UNAVAILABLE
 
 
 NUMBERS = st.integers(1, 4)
@@ -55,7 +55,7 @@ class Life:
             if (harness.root / model / str(number)).exists():
                 harness.delete(model, number)
         elif action == "look":
-            await harness.look(number)
+            await harness.rescan(number)
         else:
             change: Callable[..., Any] = getattr(harness.repository, action)
             with contextlib.suppress(BadModel, ModelNotFound):
@@ -64,19 +64,19 @@ class Life:
                     unloaded = {model}
                 elif number is not None:
                     assert harness.default(model) == number
-            await harness.settled()
+            await harness.wait_until_unloaded()
         self.check(before, unloaded)
 
     def check(self, before: dict[str, int | None], unloaded: set[str]) -> None:
         harness = self.harness
         for name, default in before.items():
             assert default is None or name in unloaded or harness.default(name) is not None
-        for served in harness.answers.all():
+        for served in harness.routing_table.all():
             assert (served.started, served.stopped) == (1, 0)
         assert all(served.stopped <= 1 for served in harness.made)
         keys = [served.key for served in harness.made if not served.stopped]
         assert len(keys) == len(set(keys)), "a version is loaded once"
-        live = {served.key for served in harness.answers.all()}
+        live = {served.key for served in harness.routing_table.all()}
         assert len(set(keys) - live) <= self.warm
         index = harness.repository.index()
         rows = {(e.name, int(e.version)): e for e in index if e.version}
@@ -86,7 +86,7 @@ class Life:
             assert ready(*key) == float(row.state is READY)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(STEPS, min_size=3, max_size=14),
     st.sampled_from(["latest:1", "latest:2", "all", "specific:1,3", "latest:1;b=all"]),
@@ -99,8 +99,9 @@ def test_whatever_happens(steps: list[Step], policy: str, warm: int) -> None:
 async def _live(steps: list[Step], policy: str, warm: int) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         opener = Opener()
-        patch.setattr(keeper, "open_version", opener)
-        patch.setattr(keeper, "memory", Memory())
+        patch.setattr(loader, "load_version", opener)
+        patch.setattr(loader, "memory", Memory())
+        patch.setattr(loader, "memory_need", Memory())
         harness = Harness(Path(folder) / "root", opener, version_policy=policy, warm_versions=warm)
         harness.publish("a", 1)
         await harness.start()

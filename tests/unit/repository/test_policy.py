@@ -44,7 +44,7 @@ def of(*numbers: int, width: int | None = 8) -> dict[int, int | None]:
         ("m=all; latest:2", latest(2)),
     ],
 )
-def test_words_of_a_policy(text: str, policy: Policy) -> None:
+def test_policies_are_parsed(text: str, policy: Policy) -> None:
     assert parse_policies(text).of("other") == policy
 
 
@@ -63,23 +63,23 @@ def test_a_model_has_its_own_policy() -> None:
         *("m=", "m=latest", "latest:1 all", "LATEST:1"),
     ],
 )
-def test_what_is_no_policy(text: str) -> None:
+def test_a_malformed_policy_is_a_bad_setting(text: str) -> None:
     with pytest.raises(BadSetting, match="--version-policy: "):
         parse_policies(text)
 
 
 @pytest.mark.parametrize("policy", [latest(1), latest(12), ALL, specific(1, 3)])
 def test_a_policy_is_written_as_it_is_read(policy: Policy) -> None:
-    assert parse_policies(str(policy)).others == policy
+    assert parse_policies(str(policy)).default == policy
 
 
-def test_lists_of_versions() -> None:
+def test_lists_of_versions_are_parsed() -> None:
     assert parse_versions("--pin", "") == frozenset()
     assert parse_versions("--pin", "m:1, other:3,") == {("m", 1), ("other", 3)}
 
 
 @pytest.mark.parametrize("text", ["m", "m:", ":1", "m:0", "m:01", "m:x", "m:1;n:2"])
-def test_what_is_no_list_of_versions(text: str) -> None:
+def test_a_malformed_list_of_versions_is_a_bad_setting(text: str) -> None:
     with pytest.raises(BadSetting, match=r"--pin: .* is not model:version"):
         parse_versions("--pin", text)
 
@@ -100,14 +100,14 @@ def test_what_is_no_list_of_versions(text: str) -> None:
         (specific(7), of(1, 2), (), None),
     ],
 )
-def test_the_policy_chooses(
+def test_the_policy_selects_versions_and_default(
     policy: Policy, available: dict[int, int | None], chosen: tuple[int, ...], default: int | None
 ) -> None:
     assert select(policy, available) == Selection(chosen, default)
 
 
 @pytest.mark.parametrize(
-    ("policy", "asked", "chosen"),
+    ("policy", "requested", "chosen"),
     [
         (latest(1), 1, (1,)),
         (latest(1), 3, (3,)),
@@ -118,19 +118,19 @@ def test_the_policy_chooses(
         (specific(3), 1, (3, 1)),
     ],
 )
-def test_who_asks_for_a_version_gets_it_as_the_default(
-    policy: Policy, asked: int, chosen: tuple[int, ...]
+def test_a_requested_version_is_the_default(
+    policy: Policy, requested: int, chosen: tuple[int, ...]
 ) -> None:
     """Under `latest`, versions newer than the one asked for do not count."""
-    assert select(policy, of(1, 2, 3), asked=asked) == Selection(chosen, asked)
+    assert select(policy, of(1, 2, 3), requested=requested) == Selection(chosen, requested)
 
 
-def test_what_was_asked_for_may_have_other_dimensions() -> None:
+def test_a_requested_version_may_have_other_dimensions() -> None:
     available: dict[int, int | None] = {1: 8, 2: 16}
-    assert select(latest(1), available, asked=2, dimensions=8) == Selection((2,), 2)
+    assert select(latest(1), available, requested=2, dimensions=8) == Selection((2,), 2)
 
 
-def test_a_version_with_other_dimensions_waits_to_be_asked_for() -> None:
+def test_a_version_with_other_dimensions_has_to_be_requested() -> None:
     available: dict[int, int | None] = {1: 8, 2: 8, 3: 16, 4: None}
     assert select(latest(2), available, dimensions=8) == Selection((4, 2), 4, frozenset({3}))
     assert select(latest(1), {1: 8, 2: 16}, dimensions=8) == Selection((1,), 1, frozenset({2}))
@@ -141,7 +141,7 @@ def test_the_lowest_version_sets_the_dimensions_where_nothing_is_served() -> Non
     assert select(latest(1), {1: None, 2: 16, 3: 8}) == Selection((2,), 2, frozenset({3}))
 
 
-def test_what_nobody_would_choose_is_not_held() -> None:
+def test_only_versions_that_the_policy_would_take_are_withheld() -> None:
     assert select(latest(1), {1: 16, 2: 8}, dimensions=8) == Selection((2,), 2)
 
 
@@ -153,11 +153,11 @@ def test_all_are_served_whatever_their_dimensions_but_the_default_fits() -> None
 
 
 @pytest.mark.parametrize(("available", "chosen"), [((1, 3), (1,)), ((3,), ()), ((1, 2, 3), (2,))])
-def test_newer_versions_do_not_count_even_if_the_one_asked_for_is_gone(
+def test_newer_versions_do_not_count_even_if_the_requested_one_was_removed(
     available: tuple[int, ...], chosen: tuple[int, ...]
 ) -> None:
     """Who went back from 3 to 2 does not want 3 because the files of 2 were removed."""
-    assert select(latest(1), of(*available), asked=2).versions == chosen
+    assert select(latest(1), of(*available), requested=2).versions == chosen
 
 
 NUMBERS = st.integers(1, 9)
@@ -170,16 +170,16 @@ WIDTHS = st.sampled_from([None, 8, 16])
 
 
 @given(POLICIES, st.dictionaries(NUMBERS, WIDTHS), st.none() | NUMBERS, WIDTHS)
-def test_what_is_true_of_every_choice(
-    policy: Policy, available: dict[int, int | None], asked: int | None, width: int | None
+def test_properties_of_every_selection(
+    policy: Policy, available: dict[int, int | None], requested: int | None, width: int | None
 ) -> None:
-    chosen = select(policy, available, asked=asked, dimensions=width)
+    chosen = select(policy, available, requested=requested, dimensions=width)
     assert list(chosen.versions) == sorted(set(chosen.versions), reverse=True)
     assert set(chosen.versions) <= set(available)
-    assert chosen.held <= set(available) - set(chosen.versions)
+    assert chosen.withheld <= set(available) - set(chosen.versions)
     assert (chosen.default in chosen.versions) if chosen.versions else (chosen.default is None)
-    if asked in available:
-        assert chosen.default == asked
+    if requested in available:
+        assert chosen.default == requested
     elif policy.kind == "latest":
         widths = {available[number] for number in chosen.versions} - {None}
         assert len(widths) <= 1

@@ -1,29 +1,30 @@
-"""What is known of versions, from one look to the next."""
+"""What is known of versions, from one scan to the next."""
 
 import itertools
 from pathlib import Path
 
 import pytest
 
-from predictor.errors import BadModel, BadSetting, IncompleteModel, Internal, NoMemory
-from predictor.repository.layout import Found, Layout
-from predictor.repository.policy import Policy, Selection
-from predictor.repository.states import (
-    CHANGED,
-    GONE,
-    SETTLING,
-    IndexEntry,
-    ModelState,
-    State,
-    Version,
-    index_of,
-    merge,
+from predictor.errors import (
+    BadModel,
+    BadSetting,
+    IncompleteModel,
+    Internal,
+    NoMemory,
+    NoResources,
+    NotInTime,
 )
+from predictor.repository.index import IndexEntry, index_of
+from predictor.repository.layout import Layout, VersionFolder
+from predictor.repository.merge import BEING_WRITTEN, CHANGED, REMOVED, merge
+from predictor.repository.policy import Policy, Selection
+from predictor.repository.states import ModelRecord, VersionRecord, VersionState
 from tests.unit.repository.doubles import Answering, failed, infos, loaded, ready
 
 LATEST = Policy()
+NOW = 1000.0
 _names = itertools.count()
-Models = dict[str, ModelState[Answering]]
+Models = dict[str, ModelRecord[Answering]]
 
 
 @pytest.fixture
@@ -32,74 +33,74 @@ def m() -> str:
     return f"states-{next(_names)}"
 
 
-def seen(content: str, problem: str = "", dimensions: int | None = 8) -> Found:
+def folder_of(content: str, problem: str = "", dimensions: int | None = 8) -> VersionFolder:
     """A version whose files hold that; "" with a problem, as nothing was read then."""
     stamp = () if problem else (("model.onnx", len(content), hash(content), 1),)
-    return Found(Path("/r/m/1"), stamp, problem, dimensions)
+    return VersionFolder(Path("/r/m/1"), stamp, problem, dimensions)
 
 
-def look(name: str, **versions: Found) -> Layout:
+def layout_of(name: str, **versions: VersionFolder) -> Layout:
     """`_1=...`: version 1."""
-    numbered = {int(number[1:]): there for number, there in versions.items()}
+    numbered = {int(number[1:]): folder for number, folder in versions.items()}
     return Layout({name: numbered} if numbered else {})
 
 
-class Looks:
-    """Looks at the disk, one after the other."""
+class Scans:
+    """Scans of the disk, one after the other."""
 
     def __init__(self, name: str) -> None:
         self.name, self.models, self._before = name, Models(), None
 
     _before: Layout | None
 
-    def __call__(self, **versions: Found) -> bool:
-        now = look(self.name, **versions)
+    def __call__(self, **versions: VersionFolder) -> bool:
+        now = layout_of(self.name, **versions)
         before, self._before = self._before, now
         return merge(self.models, now, before)
 
-    def __getitem__(self, number: int) -> Version[Answering]:
+    def __getitem__(self, number: int) -> VersionRecord[Answering]:
         return self.models[self.name].versions[number]
 
 
 @pytest.fixture
-def looks(m: str) -> Looks:
-    return Looks(m)
+def scans(m: str) -> Scans:
+    return Scans(m)
 
 
-def available(version: Version[Answering]) -> bool:
+def available(version: VersionRecord[Answering]) -> bool:
     return version.is_available
 
 
-def bring_up(version: Version[Answering], dimensions: int = 8) -> None:
+def load(version: VersionRecord[Answering], dimensions: int = 8) -> None:
     number = str(version.number)
     version.served = Answering(loaded(version.model, number, Path(), dimensions))
-    version.loaded_stamp = version.found.stamp if version.found else ()
-    version.become(State.READY)
+    version.loaded_stamp = version.on_disk.stamp if version.on_disk else ()
+    version.set_state(VersionState.READY)
 
 
-def make_warm(version: Version[Answering]) -> None:
-    bring_up(version)
-    version.become(State.UNAVAILABLE, "warm")
+def make_warm(version: VersionRecord[Answering]) -> None:
+    load(version)
+    version.set_state(VersionState.UNAVAILABLE, "warm")
 
 
-# Becoming
+# States
 
 
-def test_the_gauges_follow_the_state(looks: Looks, m: str) -> None:
-    looks(_1=seen("a"))
-    version = looks[1]
-    version.become(State.LOADING)
+def test_the_gauges_follow_the_state(scans: Scans, m: str) -> None:
+    scans(_1=folder_of("a"))
+    version = scans[1]
+    version.set_state(VersionState.LOADING)
     assert (ready(m, 1), failed(m, 1), infos(m)) == (0.0, 0.0, [])
-    bring_up(version)
+    load(version)
     revision = loaded(m, "1", Path(), 8).bundle.revision
     assert (ready(m, 1), failed(m, 1), infos(m)) == (1.0, 0.0, [(m, "1", revision, "fp32")])
-    version.become(State.UNLOADING)
+    version.set_state(VersionState.UNLOADING)
     assert (ready(m, 1), failed(m, 1), infos(m)) == (0.0, 0.0, [])
-    version.fail(BadModel("no good"))
+    version.fail(BadModel("no good"), NOW)
     assert (ready(m, 1), failed(m, 1)) == (0.0, 1.0)
-    version.forget()
+    version.remove_metrics()
     assert (ready(m, 1), failed(m, 1)) == (None, None)
-    version.forget()  # what was never set is no error
+    version.remove_metrics()  # what was never set is no error
 
 
 @pytest.mark.parametrize(
@@ -107,192 +108,254 @@ def test_the_gauges_follow_the_state(looks: Looks, m: str) -> None:
     [
         (BadModel("why"), "invalid"),
         (IncompleteModel("why"), "incomplete"),
-        (NoMemory("why"), "memory"),
         (BadSetting("why"), "bad_setting"),
         (Internal("why"), "internal"),
     ],
 )
 def test_a_version_that_failed_is_not_chosen_again(
-    looks: Looks, error: BadModel, code: str
+    scans: Scans, error: BadModel, code: str
 ) -> None:
-    looks(_1=seen("a"))
-    version = looks[1]
+    scans(_1=folder_of("a"))
+    version = scans[1]
     assert available(version)
-    version.fail(error)
-    assert (version.state, version.reason, version.code) == (State.UNAVAILABLE, "why", code)
+    version.fail(error, NOW)
+    assert (version.state, version.reason, version.code) == (VersionState.UNAVAILABLE, "why", code)
     assert not available(version)
-    looks(_1=seen("a"))
+    scans(_1=folder_of("a"))
     assert not available(version)
     assert version.reason == "why"
 
 
-# Looks
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NoMemory("why"), "memory"),
+        (NoResources("why"), "resources"),
+        (NotInTime("why"), "time"),
+    ],
+)
+def test_a_fault_of_the_surroundings_is_tried_again(
+    scans: Scans, error: BadModel, code: str
+) -> None:
+    scans(_1=folder_of("a"))
+    version = scans[1]
+    version.fail(error, NOW)
+    assert (version.code, version.reason) == (code, "why; it is tried again after 2 s")
+    (model,) = scans.models.values()
+    assert model.next_retry_at == NOW + 2
+    model.retry(NOW + 1.9)
+    assert not available(version)
+    model.retry(NOW + 2)
+    assert available(version)
+    assert model.next_retry_at is None
 
 
-def test_the_first_look_is_believed(looks: Looks) -> None:
-    assert not looks(_1=seen("a"))
-    assert available(looks[1])
+def test_each_failure_doubles_the_time_up_to_a_limit(scans: Scans) -> None:
+    scans(_1=folder_of("a"))
+    version = scans[1]
+    delays: list[float] = []
+    for _ in range(10):
+        version.fail(NoMemory("why"), NOW)
+        assert version.retry_at is not None
+        delays.append(version.retry_at - NOW)
+    assert delays == [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
+    load(version)
+    version.fail(NoMemory("why"), NOW)
+    assert version.retry_at == NOW + 2
 
 
-def test_what_appears_later_is_believed_when_seen_twice(looks: Looks, m: str) -> None:
-    looks()
-    assert looks(_1=seen("a"))
-    assert not available(looks[1])
-    assert (looks[1].state, looks[1].reason) == (State.UNAVAILABLE, SETTLING)
+def test_other_files_or_a_request_begin_anew(scans: Scans) -> None:
+    scans(_1=folder_of("a"))
+    version = scans[1]
+    version.fail(NoMemory("why"), NOW)
+    version.fail(NoMemory("why"), NOW)
+    scans(_1=folder_of("b"))
+    assert (version.failed, version.retry_at, version.attempts) == (None, None, 0)
+    version.fail(NoMemory("why"), NOW)
+    (model,) = scans.models.values()
+    model.request(1)
+    assert (version.failed, version.retry_at, version.attempts) == (None, None, 0)
+
+
+# Scans
+
+
+def test_the_first_scan_is_taken_as_it_is(scans: Scans) -> None:
+    assert not scans(_1=folder_of("a"))
+    assert available(scans[1])
+
+
+def test_a_new_version_counts_once_two_scans_saw_it_alike(scans: Scans, m: str) -> None:
+    scans()
+    assert scans(_1=folder_of("a"))
+    assert not available(scans[1])
+    assert (scans[1].state, scans[1].reason) == (VersionState.UNAVAILABLE, BEING_WRITTEN)
     assert failed(m, 1) == 1.0
-    assert looks(_1=seen("ab"))
-    assert not available(looks[1])
-    assert not looks(_1=seen("ab"))
-    assert available(looks[1])
-    assert looks[1].reason != SETTLING
+    assert scans(_1=folder_of("ab"))
+    assert not available(scans[1])
+    assert not scans(_1=folder_of("ab"))
+    assert available(scans[1])
+    assert scans[1].reason != BEING_WRITTEN
     assert failed(m, 1) == 0.0
 
 
-def test_a_version_that_failed_is_tried_again_when_its_files_change(looks: Looks) -> None:
-    looks(_1=seen("a"))
-    looks[1].fail(BadModel("no good"))
-    assert looks(_1=seen("b"))
-    assert looks[1].reason == SETTLING
-    assert not looks(_1=seen("b"))
-    assert available(looks[1])
+def test_a_version_that_failed_is_tried_again_when_its_files_change(scans: Scans) -> None:
+    scans(_1=folder_of("a"))
+    scans[1].fail(BadModel("no good"), NOW)
+    assert scans(_1=folder_of("b"))
+    assert scans[1].reason == BEING_WRITTEN
+    assert not scans(_1=folder_of("b"))
+    assert available(scans[1])
 
 
 def test_files_that_changed_and_changed_back_leave_no_version_without_a_reason(
-    looks: Looks,
+    scans: Scans,
 ) -> None:
-    looks(_1=seen("a"))
-    looks[1].fail(BadModel("no good"))
+    scans(_1=folder_of("a"))
+    scans[1].fail(BadModel("no good"), NOW)
     for content in ("ab", "a", "a"):
-        looks(_1=seen(content))
-    assert available(looks[1]) or looks[1].reason
+        scans(_1=folder_of(content))
+    assert available(scans[1]) or scans[1].reason
 
 
 def test_files_that_may_not_be_read_for_a_moment_leave_no_version_without_a_reason(
-    looks: Looks,
+    scans: Scans,
 ) -> None:
-    looks(_1=seen("a"))
-    looks[1].fail(BadModel("no good"))
-    for there in (seen("", "closed"), seen("a"), seen("a")):
-        looks(_1=there)
-    assert available(looks[1]) or looks[1].reason
+    scans(_1=folder_of("a"))
+    scans[1].fail(BadModel("no good"), NOW)
+    for folder in (folder_of("", "closed"), folder_of("a"), folder_of("a")):
+        scans(_1=folder)
+    assert available(scans[1]) or scans[1].reason
 
 
-def test_a_problem_from_outside(looks: Looks, m: str) -> None:
-    looks(_1=seen("", "a link that leads out"))
-    assert not available(looks[1])
-    assert (looks[1].reason, failed(m, 1)) == ("a link that leads out", 1.0)
-    looks(_1=seen("a"))
-    looks(_1=seen("a"))
-    assert available(looks[1])
-    assert "link" not in looks[1].reason
+def test_a_problem_of_the_folder_makes_the_version_unavailable(scans: Scans, m: str) -> None:
+    scans(_1=folder_of("", "a link that leads out"))
+    assert not available(scans[1])
+    assert (scans[1].reason, failed(m, 1)) == ("a link that leads out", 1.0)
+    scans(_1=folder_of("a"))
+    scans(_1=folder_of("a"))
+    assert available(scans[1])
+    assert "link" not in scans[1].reason
     assert failed(m, 1) == 0.0
 
 
-def test_a_version_that_goes_before_it_was_loaded_is_forgotten(looks: Looks, m: str) -> None:
-    looks(_1=seen("a"), _2=seen("b"))
-    looks[2].fail(BadModel("no good"))
-    looks(_1=seen("a"))
-    assert list(looks.models[m].versions) == [1]
+def test_a_version_removed_before_it_was_loaded_leaves_the_records(scans: Scans, m: str) -> None:
+    scans(_1=folder_of("a"), _2=folder_of("b"))
+    scans[2].fail(BadModel("no good"), NOW)
+    scans(_1=folder_of("a"))
+    assert list(scans.models[m].versions) == [1]
     assert failed(m, 2) is None
-    looks()
-    assert looks.models == {}
+    scans()
+    assert scans.models == {}
 
 
-def test_a_live_version_outlives_its_files(looks: Looks, m: str) -> None:
-    looks(_1=seen("a"))
-    bring_up(looks[1])
-    looks()
-    assert (looks[1].state, looks[1].reason, ready(m, 1)) == (State.READY, GONE, 1.0)
-    looks(_1=seen("a"))
-    assert (looks[1].state, looks[1].reason) == (State.READY, "")
+def test_a_live_version_outlives_its_files(scans: Scans, m: str) -> None:
+    scans(_1=folder_of("a"))
+    load(scans[1])
+    scans()
+    assert (scans[1].state, scans[1].reason, ready(m, 1)) == (VersionState.READY, REMOVED, 1.0)
+    scans(_1=folder_of("a"))
+    assert (scans[1].state, scans[1].reason) == (VersionState.READY, "")
 
 
-@pytest.mark.parametrize("there", [seen("ab"), seen("", "closed")], ids=["other", "unreadable"])
-def test_a_live_version_does_not_mind_its_files(looks: Looks, m: str, there: Found) -> None:
-    looks(_1=seen("a"))
-    bring_up(looks[1])
+@pytest.mark.parametrize(
+    "folder", [folder_of("ab"), folder_of("", "closed")], ids=["other", "unreadable"]
+)
+def test_a_live_version_does_not_depend_on_its_files(
+    scans: Scans, m: str, folder: VersionFolder
+) -> None:
+    scans(_1=folder_of("a"))
+    load(scans[1])
     for _ in range(3):
-        looks(_1=there)
-        assert (looks[1].state, looks[1].reason) == (State.READY, CHANGED)
-        assert available(looks[1])
+        scans(_1=folder)
+        assert (scans[1].state, scans[1].reason) == (VersionState.READY, CHANGED)
+        assert available(scans[1])
         assert (failed(m, 1), ready(m, 1)) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("there", [seen("ab"), seen("", "closed")], ids=["other", "unreadable"])
-def test_a_warm_version_does_not_mind_its_files(looks: Looks, m: str, there: Found) -> None:
-    looks(_1=seen("a"))
-    make_warm(looks[1])
-    for now in (there, there, seen("a"), seen("a")):
-        looks(_1=now)
-        assert looks[1].is_warm
-        assert available(looks[1])
-    assert (looks[1].reason, failed(m, 1)) == ("warm", 0.0)
+@pytest.mark.parametrize(
+    "folder", [folder_of("ab"), folder_of("", "closed")], ids=["other", "unreadable"]
+)
+def test_a_warm_version_does_not_depend_on_its_files(
+    scans: Scans, m: str, folder: VersionFolder
+) -> None:
+    scans(_1=folder_of("a"))
+    make_warm(scans[1])
+    for now in (folder, folder, folder_of("a"), folder_of("a")):
+        scans(_1=now)
+        assert scans[1].is_warm
+        assert available(scans[1])
+    assert (scans[1].reason, failed(m, 1)) == ("warm", 0.0)
 
 
-@pytest.mark.parametrize("there", [seen("ab"), seen("", "closed")], ids=["other", "unreadable"])
-def test_a_version_that_is_unloading_does_not_mind_its_files(looks: Looks, there: Found) -> None:
+@pytest.mark.parametrize(
+    "folder", [folder_of("ab"), folder_of("", "closed")], ids=["other", "unreadable"]
+)
+def test_a_version_that_unloads_does_not_depend_on_its_files(
+    scans: Scans, folder: VersionFolder
+) -> None:
     """It is neither live nor warm; who took it for warm would take it back half dead."""
-    looks(_1=seen("a"))
-    bring_up(looks[1])
-    looks[1].become(State.UNLOADING)
+    scans(_1=folder_of("a"))
+    load(scans[1])
+    scans[1].set_state(VersionState.UNLOADING)
     for _ in range(3):
-        looks(_1=there)
-        assert looks[1].state is State.UNLOADING
-        assert not looks[1].is_warm
+        scans(_1=folder)
+        assert scans[1].state is VersionState.UNLOADING
+        assert not scans[1].is_warm
 
 
-def test_a_version_that_is_unloading_is_not_forgotten_before_it_has(looks: Looks, m: str) -> None:
-    looks(_1=seen("a"))
-    bring_up(looks[1])
-    looks[1].become(State.UNLOADING)
-    looks()
-    assert looks[1].state is State.UNLOADING
-    looks[1].served = None
-    looks[1].become(State.UNAVAILABLE)
-    looks()
-    assert looks.models == {}
+def test_a_version_that_unloads_stays_in_the_records_until_the_end(scans: Scans, m: str) -> None:
+    scans(_1=folder_of("a"))
+    load(scans[1])
+    scans[1].set_state(VersionState.UNLOADING)
+    scans()
+    assert scans[1].state is VersionState.UNLOADING
+    scans[1].served = None
+    scans[1].set_state(VersionState.UNAVAILABLE)
+    scans()
+    assert scans.models == {}
     assert ready(m, 1) is None
 
 
-# Wishes
+# Requests
 
 
-def model_of(m: str, *numbers: int, default: int | None = None) -> ModelState[Answering]:
-    model: ModelState[Answering] = ModelState(m)
+def model_of(m: str, *numbers: int, default: int | None = None) -> ModelRecord[Answering]:
+    model: ModelRecord[Answering] = ModelRecord(m)
     for number in numbers:
-        model.versions[number] = Version(m, number, seen(str(number)))
+        model.versions[number] = VersionRecord(m, number, folder_of(str(number)))
     if default is not None:
-        bring_up(model.versions[default])
+        load(model.versions[default])
         model.default = default
     return model
 
 
 def test_the_policy_chooses_among_what_is_available(m: str) -> None:
     model = model_of(m, 1, 2, 3)
-    model.versions[3].fail(BadModel("no good"))
+    model.versions[3].fail(BadModel("no good"), NOW)
     assert model.select(LATEST) == Selection((2,), 2)
 
 
-def test_a_version_that_was_asked_for_is_tried_again(m: str) -> None:
+def test_a_requested_version_is_tried_again(m: str) -> None:
     model = model_of(m, 1, 2)
     for version in model.versions.values():
-        version.fail(BadModel("no good"))
-    model.versions[1].settling = True
-    model.ask(1)
+        version.fail(BadModel("no good"), NOW)
+    model.versions[1].is_being_written = True
+    model.request(1)
     assert model.select(LATEST) == Selection((1,), 1)
-    model.ask(None)
+    model.request(None)
     assert model.select(LATEST) == Selection((2,), 2)
 
 
-def test_asking_changes_nothing_about_what_is_loaded(m: str) -> None:
+def test_a_request_changes_nothing_about_a_loaded_version(m: str) -> None:
     model = model_of(m, 1, default=1)
-    model.versions[1].settling = True
-    model.ask(None)
-    assert model.versions[1].settling
+    model.versions[1].is_being_written = True
+    model.request(None)
+    assert model.versions[1].is_being_written
     assert model.select(LATEST) == Selection((1,), 1)
 
 
-def test_what_was_unloaded_stays_so_until_it_is_asked_for(m: str) -> None:
+def test_an_unloaded_version_stays_unloaded_until_it_is_requested(m: str) -> None:
     model = model_of(m, 1, 2)
     model.stop(2)
     assert model.select(LATEST) == Selection((1,), 1)
@@ -300,71 +363,71 @@ def test_what_was_unloaded_stays_so_until_it_is_asked_for(m: str) -> None:
     model.stop(None)
     assert model.select(LATEST) == Selection()
     assert model.is_stopped(1)
-    model.ask(1)
+    model.request(1)
     assert model.select(LATEST) == Selection((1,), 1)
     assert model.is_stopped(2)
-    model.ask(None)
+    model.request(None)
     assert model.select(LATEST) == Selection((2,), 2)
 
 
-def test_unloading_what_was_asked_for_takes_the_wish_back(m: str) -> None:
+def test_unloading_the_requested_version_withdraws_the_request(m: str) -> None:
     model = model_of(m, 1, 2, 3)
-    model.ask(2)
+    model.request(2)
     model.stop(3)
     assert model.select(LATEST) == Selection((2,), 2)
     model.stop(2)
     assert model.select(LATEST) == Selection((1,), 1)
-    model.ask(2)
+    model.request(2)
     model.stop(None)
-    assert model.asked is None
+    assert model.requested is None
 
 
-def test_what_answers_goes_on_where_nothing_can_take_its_place(m: str) -> None:
+def test_the_default_goes_on_if_nothing_can_replace_it(m: str) -> None:
     model = model_of(m, 1, 2, default=2)
-    model.versions[2].found = None
-    model.versions[1].fail(BadModel("no good"))
+    model.versions[2].on_disk = None
+    model.versions[1].fail(BadModel("no good"), NOW)
     assert model.select(LATEST) == Selection((2,), 2)
     model.stop(2)
     assert model.select(LATEST) == Selection()
 
 
-def test_what_answers_and_is_gone_makes_room_for_what_is_there(m: str) -> None:
+def test_a_removed_default_is_replaced_by_a_version_on_disk(m: str) -> None:
     model = model_of(m, 1, 2, default=2)
-    model.versions[2].found = None
+    model.versions[2].on_disk = None
     assert model.select(LATEST) == Selection((1,), 1)
 
 
-def test_who_went_back_stays_there_even_if_the_files_go(m: str) -> None:
+def test_a_requested_default_stays_even_if_its_files_are_removed(m: str) -> None:
     model = model_of(m, 2, 3, default=2)
-    model.ask(2)
-    model.versions[2].found = None
+    model.request(2)
+    model.versions[2].on_disk = None
     assert model.select(LATEST) == Selection((2,), 2)
-    model.ask(None)
+    model.request(None)
     assert model.select(LATEST) == Selection((3,), 3)
 
 
-def test_dimensions_of_what_was_loaded_count_more_than_the_manifest(m: str) -> None:
+def test_dimensions_of_the_loaded_model_precede_the_manifest(m: str) -> None:
     model = model_of(m, 1, default=1)
     version = model.versions[1]
-    version.found = seen("1", dimensions=99)
+    version.on_disk = folder_of("1", dimensions=99)
     assert version.dimensions == 8
     version.served = None
     assert version.dimensions == 99
-    version.found = None
+    version.on_disk = None
     assert version.dimensions is None
 
 
 def test_the_default_sets_the_dimensions(m: str) -> None:
     model = model_of(m, 1, 2, 3, default=2)
-    model.versions[1].found = seen("1", dimensions=16)
-    model.versions[3].found = seen("3", dimensions=16)
+    model.versions[1].on_disk = folder_of("1", dimensions=16)
+    model.versions[3].on_disk = folder_of("3", dimensions=16)
     assert model.select(LATEST) == Selection((2,), 2, frozenset({3}))
 
 
 def test_a_default_that_was_unloaded_sets_no_dimensions_any_more(m: str) -> None:
     """Else the first look after it chooses nothing and the second something."""
     model = model_of(m, 1, 2, default=2)
-    model.versions[1].found = seen("1", dimensions=16)
+    model.versions[1].on_disk = folder_of("1", dimensions=16)
     model.stop(2)
     first = model.select(LATEST)
     model.default = None
@@ -374,9 +437,9 @@ def test_a_default_that_was_unloaded_sets_no_dimensions_any_more(m: str) -> None
 def test_why_no_version_answers(m: str) -> None:
     model = model_of(m, 1, 2)
     assert model.explain() == "no version is loaded"
-    model.versions[1].fail(BadModel("no good"))
+    model.versions[1].fail(BadModel("no good"), NOW)
     assert model.explain() == "version 1: no good"
-    model.versions[2].fail(BadModel("worse"))
+    model.versions[2].fail(BadModel("worse"), NOW)
     assert model.explain() == "version 2: worse"
 
 
@@ -385,14 +448,14 @@ def test_why_no_version_answers(m: str) -> None:
 
 def test_the_index_lists_all_by_name_and_number() -> None:
     models: Models = {"b": model_of("b", 10, 9), "a": model_of("a", 1)}
-    models["b"].versions[9].fail(BadModel("no good"))
-    bring_up(models["a"].versions[1])
+    models["b"].versions[9].fail(BadModel("no good"), NOW)
+    load(models["a"].versions[1])
     layout = Layout(strays={("b", "x"): "no number", ("Ä", ""): "no name"})
     assert index_of(models, layout) == [
-        IndexEntry("a", "1", State.READY, ""),
-        IndexEntry("b", "9", State.UNAVAILABLE, "no good"),
-        IndexEntry("b", "10", State.UNAVAILABLE, ""),
-        IndexEntry("b", "x", State.UNAVAILABLE, "no number"),
-        IndexEntry("Ä", "", State.UNAVAILABLE, "no name"),
+        IndexEntry("a", "1", VersionState.READY, ""),
+        IndexEntry("b", "9", VersionState.UNAVAILABLE, "no good"),
+        IndexEntry("b", "10", VersionState.UNAVAILABLE, ""),
+        IndexEntry("b", "x", VersionState.UNAVAILABLE, "no number"),
+        IndexEntry("Ä", "", VersionState.UNAVAILABLE, "no name"),
     ]
     assert index_of({}, None) == []

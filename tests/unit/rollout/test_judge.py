@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from predictor.rollout.judge import Traffic, combined, judge_traffic, slow_limit
 from predictor.rollout.spec import Analysis, Rates
-from predictor.rollout.state import Measure, Verdict
+from predictor.rollout.state import Measurement, Verdict
 from tests.unit.rollout.world import measured
 
 ANALYSIS = Analysis()
@@ -23,23 +23,26 @@ def traffic(
     *,
     errors: float = 0.0,
     refused: float = 0.0,
-    upto: tuple[float, ...] = (0.5, 0.9, 0.993, 1.0),
+    cdf: tuple[float, ...] = (0.5, 0.9, 0.993, 1.0),
 ) -> Traffic:
     """errors, refused, upto: shares."""
-    counts = (*(answers * share for share in upto), answers)
+    counts = (*(answers * share for share in cdf), answers)
     buckets = dict(zip((*BOUNDS, inf), counts, strict=True))
     return Traffic(answers, answers * errors, answers * refused, buckets)
 
 
 def verdicts(canary: Traffic, stable: Traffic, analysis: Analysis = ANALYSIS) -> dict[str, Verdict]:
-    return {one.name: one.verdict for one in judge_traffic(analysis, canary, stable)}
+    return {
+        measurement.name: measurement.verdict
+        for measurement in judge_traffic(analysis, canary, stable)
+    }
 
 
 def test_equal_sides_are_good() -> None:
-    found = judge_traffic(ANALYSIS, traffic(errors=0.01), traffic(95_000, errors=0.01))
-    assert combined(found) == "Successful"
-    assert [one.name for one in found] == ["errors", "refused", "slow"]
-    assert found[0].text == "1.00% of 5000, stable 1.00%"
+    measurements = judge_traffic(ANALYSIS, traffic(errors=0.01), traffic(95_000, errors=0.01))
+    assert combined(measurements) == "Successful"
+    assert [measurement.name for measurement in measurements] == ["errors", "refused", "slow"]
+    assert measurements[0].message == "1.00% of 5000, stable 1.00%"
 
 
 @pytest.mark.parametrize(
@@ -48,15 +51,17 @@ def test_equal_sides_are_good() -> None:
         (traffic(errors=0.02), traffic(), "errors"),
         (traffic(errors=0.04), traffic(errors=0.02), "errors"),
         (traffic(refused=0.05), traffic(), "refused"),
-        (traffic(upto=(0.3, 0.6, 0.9, 0.99)), traffic(), "slow"),
+        (traffic(cdf=(0.3, 0.6, 0.9, 0.99)), traffic(), "slow"),
         # Half as slow again, where the bound above the 99th percentile is out of reach.
-        (traffic(upto=(0.1, 0.6, 0.993, 1.0)), traffic(), "slow"),
+        (traffic(cdf=(0.1, 0.6, 0.993, 1.0)), traffic(), "slow"),
     ],
 )
-def test_what_is_surely_worse_fails(canary: Traffic, stable: Traffic, name: str) -> None:
-    found = verdicts(canary, stable)
-    assert found.pop(name) == "Failed"
-    assert set(found.values()) == {"Successful"}
+def test_a_canary_that_is_certainly_worse_fails(
+    canary: Traffic, stable: Traffic, name: str
+) -> None:
+    by_name = verdicts(canary, stable)
+    assert by_name.pop(name) == "Failed"
+    assert set(by_name.values()) == {"Successful"}
 
 
 @pytest.mark.parametrize(
@@ -79,12 +84,12 @@ SLOWER = (0.0, 0.05, 0.6, 0.9)
 
 
 def mixed(
-    answers: float, hits: float, own: tuple[float, ...] = COMPUTED, cached: Any = HITS
+    answers: float, hits: float, computed: tuple[float, ...] = COMPUTED, cached: Any = HITS
 ) -> Traffic:
     """hits: share of the answers out of the cache."""
-    ours = [answers * (1 - hits) * share for share in (*own, 1.0)]
+    ours = [answers * (1 - hits) * share for share in (*computed, 1.0)]
     theirs = [answers * hits * share for share in (*cached, 1.0)]
-    whole = [one + other for one, other in zip(ours, theirs, strict=True)]
+    whole = [first + second for first, second in zip(ours, theirs, strict=True)]
     places = (*BOUNDS, inf)
     return Traffic(
         answers,
@@ -112,38 +117,36 @@ def test_slower_is_slow_whatever_comes_out_of_the_cache(hits: float) -> None:
 
 
 def test_what_the_stable_version_never_computes_cannot_be_compared() -> None:
-    found = verdicts(mixed(5000, 0.5), mixed(95_000, 1.0))
-    assert found["slow"] == "Inconclusive"
+    by_name = verdicts(mixed(5000, 0.5), mixed(95_000, 1.0))
+    assert by_name["slow"] == "Inconclusive"
     assert verdicts(mixed(5000, 0.9999), mixed(95_000, 1.0))["slow"] == "Successful"
 
 
 def test_half_as_slow_again_fails_where_latencies_lie_far_apart() -> None:
     """Lognormal, spread 1: of the stable version 1.06 % over 0.1 s, of the canary 2.9 %."""
-    stable = traffic(57_000, upto=(0.5, 0.756, 0.9462, 0.9894))
-    canary = traffic(3000, upto=(0.34, 0.61, 0.884, 0.976))
+    stable = traffic(57_000, cdf=(0.5, 0.756, 0.9462, 0.9894))
+    canary = traffic(3000, cdf=(0.34, 0.61, 0.884, 0.976))
     assert verdicts(canary, stable)["slow"] == "Failed"
-    assert verdicts(traffic(9000, upto=(0.34, 0.61, 0.884, 0.971)), stable)["slow"] == "Failed"
+    assert verdicts(traffic(9000, cdf=(0.34, 0.61, 0.884, 0.971)), stable)["slow"] == "Failed"
 
 
 @pytest.mark.parametrize(
     ("canary", "verdict"),
     [
-        (traffic(errors=0.04, upto=(0.4, 0.8, 0.96, 0.99)), "Successful"),
+        (traffic(errors=0.04, cdf=(0.4, 0.8, 0.96, 0.99)), "Successful"),
         (traffic(errors=0.15), "Failed"),
-        (traffic(upto=(0.1, 0.2, 0.5, 0.6)), "Failed"),
+        (traffic(cdf=(0.1, 0.2, 0.5, 0.6)), "Failed"),
     ],
 )
-def test_what_was_not_measured_at_the_same_time_must_differ_much(
-    canary: Traffic, verdict: Verdict
-) -> None:
+def test_different_windows_need_a_large_difference(canary: Traffic, verdict: Verdict) -> None:
     assert combined(judge_traffic(ANALYSIS, canary, traffic(), apart=True)) == verdict
     assert combined(judge_traffic(ANALYSIS, canary, traffic())) == "Failed"
 
 
 def test_too_few_requests_say_nothing() -> None:
-    found = judge_traffic(ANALYSIS, traffic(99, errors=1.0), traffic())
-    assert found == (
-        Measure("traffic", "Inconclusive", "99 requests of the canary, 100 are wanted"),
+    measurements = judge_traffic(ANALYSIS, traffic(99, errors=1.0), traffic())
+    assert measurements == (
+        Measurement("traffic", "Inconclusive", "99 requests of the canary, 100 are needed"),
     )
     assert combined(judge_traffic(ANALYSIS, traffic(), traffic(0))) == "Inconclusive"
 
@@ -174,27 +177,27 @@ def test_halves_of_series_are_an_error() -> None:
 
 
 def test_the_last_digits_of_sums_are_no_error() -> None:
-    good = traffic(upto=(0.5, 0.9, 1.0, 1.0))
+    good = traffic(cdf=(0.5, 0.9, 1.0, 1.0))
     above = good.buckets[0.1] * (1 + 1e-15)
-    found = replace(good, buckets={**good.buckets, 0.05: above})
-    assert found.buckets[0.05] > found.buckets[0.1]
-    assert verdicts(found, traffic())["slow"] == "Successful"
+    rounded = replace(good, buckets={**good.buckets, 0.05: above})
+    assert rounded.buckets[0.05] > rounded.buckets[0.1]
+    assert verdicts(rounded, traffic())["slow"] == "Successful"
 
 
 def test_slower_than_any_bound() -> None:
     slow = replace(traffic(), buckets={inf: 5000.0})
     assert verdicts(slow, slow)["slow"] == "Inconclusive"
-    half = traffic(upto=(0.0, 0.0, 0.1, 0.5))
+    half = traffic(cdf=(0.0, 0.0, 0.1, 0.5))
     assert verdicts(half, half)["slow"] == "Successful"
 
 
 def test_the_worst_measure_speaks_for_all() -> None:
     order: list[Verdict] = ["Successful", "Inconclusive", "Error", "Failed"]
-    measures: tuple[Measure, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
     for verdict in order:
-        measures += measured(verdict)
-        assert combined(measures) == verdict
-        assert combined(measures[::-1]) == verdict
+        measurements += measured(verdict)
+        assert combined(measurements) == verdict
+        assert combined(measurements[::-1]) == verdict
     assert combined(()) == "Inconclusive"
 
 
@@ -203,11 +206,11 @@ histograms = st.lists(st.integers(0, 3000), min_size=5, max_size=5)
 
 
 def counted(counts: list[int], errors: float, refused: float) -> Traffic:
-    total, upto = 0, {}
+    total, cumulative = 0, {}
     for bound, count in zip((*BOUNDS, inf), counts, strict=True):
         total += count
-        upto[bound] = float(total)
-    return Traffic(total, int(total * errors / 2), int(total * refused / 2), upto)
+        cumulative[bound] = float(total)
+    return Traffic(total, int(total * errors / 2), int(total * refused / 2), cumulative)
 
 
 @st.composite
@@ -230,18 +233,18 @@ def pairs(draw: st.DrawFn) -> tuple[Analysis, Traffic, Traffic, Traffic]:
     return Analysis(errors=rates, refused=rates, slow=rates), canary, worse, stable
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(pairs())
 def test_worse_figures_never_give_a_better_verdict(
-    given_: tuple[Analysis, Traffic, Traffic, Traffic],
+    figures: tuple[Analysis, Traffic, Traffic, Traffic],
 ) -> None:
-    analysis, canary, worse, stable = given_
+    analysis, canary, worse, stable = figures
     before, after = verdicts(canary, stable, analysis), verdicts(worse, stable, analysis)
     assert before.keys() == after.keys()
     assert all(RANK[after[name]] >= RANK[before[name]] for name in before)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histograms, shares, st.integers(2, 50))
 def test_the_same_shares_never_fail(counts: list[int], errors: float, times: int) -> None:
     canary = counted(counts, errors, 0.0)
@@ -256,23 +259,23 @@ def test_the_same_shares_never_fail(counts: list[int], errors: float, times: int
 
 
 @pytest.mark.parametrize("most", [0.0075, 0.01, 0.2])
-def test_a_heavy_tail_of_the_stable_version_hides_nobody(most: float) -> None:
+def test_a_heavy_tail_of_the_stable_version_does_not_hide_a_slow_canary(most: float) -> None:
     """2 % of its answers take longer than 0.1 s; all of the canary's take 50 ms more."""
-    stable = traffic(20_000, upto=(0.6, 0.88, 0.95, 0.98))
-    canary = traffic(500, upto=(0.0, 0.0, 0.0, 0.95))
+    stable = traffic(20_000, cdf=(0.6, 0.88, 0.95, 0.98))
+    canary = traffic(500, cdf=(0.0, 0.0, 0.0, 0.95))
     analysis = Analysis(slow=Rates(max_increase=most))
     assert verdicts(canary, stable, analysis)["slow"] == "Failed"
-    assert verdicts(traffic(5000, upto=(0.6, 0.88, 0.95, 0.98)), stable, analysis)["slow"] in (
+    assert verdicts(traffic(5000, cdf=(0.6, 0.88, 0.95, 0.98)), stable, analysis)["slow"] in (
         "Successful",
         "Inconclusive",
     )
 
 
 @given(st.floats(1e-4, 0.3), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
-def test_what_is_allowed_of_a_share_leaves_room_and_grows_with_the_limit(
-    limit: float, one: float, two: float
+def test_the_limit_of_a_share_stays_below_one_and_grows_with_the_limit(
+    limit: float, first: float, second: float
 ) -> None:
-    for base in (one, two):
+    for base in (first, second):
         assert -1e-12 <= slow_limit(limit, base) <= 1 - base + limit
         assert slow_limit(limit, base) <= slow_limit(limit * 1.5, base) + 1e-12
     assert slow_limit(limit, 0.005) == limit

@@ -29,8 +29,8 @@ def test_quantiles() -> None:
     ],
 )
 def test_wilson(shares: tuple[int, int], low: float, high: float) -> None:
-    found = interval(*shares, z_of(TWO_SIDED_95))
-    assert found == pytest.approx((low, high), abs=5e-5)
+    bounds = interval(*shares, z_of(TWO_SIDED_95))
+    assert bounds == pytest.approx((low, high), abs=5e-5)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,6 @@ def test_more_hits_are_a_larger_increase(
 
 
 @given(parts, parts)
-def test_it_is_the_same_from_the_other_side(ours: tuple[int, int], theirs: tuple[int, int]) -> None:
+def test_the_interval_is_symmetric(ours: tuple[int, int], theirs: tuple[int, int]) -> None:
     low, high = increase(ours, theirs, 0.95)
     assert increase(theirs, ours, 0.95) == pytest.approx((-high, -low))

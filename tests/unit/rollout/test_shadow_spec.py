@@ -20,11 +20,11 @@ def read(**shadow: object) -> Spec:
         {"hold": "1h"},  # as long as a rollout without news waits
     ],
 )
-def test_it_is_refused(shadow: dict[str, object]) -> None:
+def test_a_malformed_shadow_specification_is_refused(shadow: dict[str, object]) -> None:
     with pytest.raises(BadRollout):
         read(**shadow)
 
 
-def test_it_is_read() -> None:
+def test_a_shadow_specification_is_read() -> None:
     assert read(share=1.0, hold="59m", minTexts=1).shadow is not None
     assert read().shadow is not None

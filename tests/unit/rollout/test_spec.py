@@ -11,7 +11,7 @@ from predictor.rollout.spec import (
     DEFAULT_STEPS,
     LONGEST_S,
     BadRollout,
-    Patience,
+    Limit,
     Spec,
     Step,
     Target,
@@ -37,14 +37,14 @@ def test_durations(text: str, expected: float) -> None:
     "text",
     ["", "90", "s", "1.5m", "-1m", "1m1h", "1d", " 1m", "1m ", "720h1s", "٣m", "9" * 5000 + "s"],
 )
-def test_what_is_no_duration(text: str) -> None:
+def test_a_malformed_duration_is_refused(text: str) -> None:
     with pytest.raises(BadRollout, match=r"^duration ") as caught:
         seconds(text)
     assert len(str(caught.value)) < 120
 
 
 @given(st.text(max_size=12))
-def test_a_duration_is_one_or_refused(text: str) -> None:
+def test_any_text_is_a_duration_or_refused(text: str) -> None:
     with suppress(BadRollout):
         assert 0 <= seconds(text) <= LONGEST_S
 
@@ -56,11 +56,11 @@ def test_defaults() -> None:
     )
     assert spec.steps == DEFAULT_STEPS
     assert [step.weight for step in spec.steps] == [5, 10, 25, 50, 100]
-    assert spec.limits.inconclusive == Patience(after="1h", then="Hold")
+    assert spec.limits.inconclusive == Limit(after="1h", then="Hold")
     assert (spec.vectors, spec.strategy, spec.paused) == ("Same", "Promote", False)
 
 
-def test_names_as_kubernetes_writes_them_and_unknown_ones() -> None:
+def test_names_are_camel_case_and_unknown_fields_are_ignored() -> None:
     spec = read_spec(
         resource(
             analysis={"minRequests": 7, "errors": {"maxIncrease": 0.2}, "futureField": 1},
@@ -84,11 +84,11 @@ def test_a_promotion_goes_through_all_of_the_traffic() -> None:
     assert [step.weight for step in both.steps] == [20]
 
 
-def test_the_targets_key_is_all_that_makes_it_another() -> None:
+def test_every_field_of_a_target_is_in_its_key() -> None:
     target = Target(storage_uri="a", name="v2")
     others = [Target(storage_uri="b", name="v2"), Target(storage_uri="a", name="v3"),
               Target(storage_uri="a", name="v2", image="i")]  # fmt: skip
-    assert len({target.key, *(one.key for one in others)}) == 4
+    assert len({target.key, *(changed.key for changed in others)}) == 4
 
 
 BOTH = {"strategy": "Compare", "steps": [{"weight": 20}]}
@@ -107,7 +107,7 @@ BOTH = {"strategy": "Compare", "steps": [{"weight": 20}]}
         ({"strategy": "Compare"}, "must be below 100"),
         ({"compare": {"userHeader": "x-user"}}, "spec.compare: only with strategy Compare"),
         (BOTH | {"compare": {}}, "versionHeader, userHeader or both are required"),
-        (BOTH | {"compare": {"userHeader": "x user"}}, "'x user' is no name of a header"),
+        (BOTH | {"compare": {"userHeader": "x user"}}, "'x user' is not a valid header name"),
         (
             BOTH | {"compare": {"userHeader": "X-A", "versionHeader": "x-a"}},
             "versionHeader and userHeader must be two headers",
@@ -115,10 +115,10 @@ BOTH = {"strategy": "Compare", "steps": [{"weight": 20}]}
         ({"strategy": "Hope"}, "Invalid enum value 'Hope'"),
         ({"target": {"storageUri": "", "name": "v2"}}, "name and storageUri are required"),
         ({"target": {"storageUri": "a"}}, "missing required field `name`"),
-        ({"analysis": {"interval": "0s"}}, "interval must be 1s at least"),
+        ({"analysis": {"interval": "0s"}}, "interval must be at least 1s"),
         ({"analysis": {"interval": "1x"}}, "duration '1x'"),
-        ({"analysis": {"minRequests": 0}}, "must be 1 at least"),
-        ({"analysis": {"failures": 0}}, "must be 1 at least"),
+        ({"analysis": {"minRequests": 0}}, "must be at least 1"),
+        ({"analysis": {"failures": 0}}, "must be at least 1"),
         ({"analysis": {"errors": {"maxIncrease": -0.1}}}, "errors.maxIncrease is -0.1"),
         ({"analysis": {"slow": {"maxIncrease": 1.1}}}, "slow.maxIncrease is 1.1"),
         ({"analysis": {"vectors": {"tolerance": 1.5}}}, "tolerance must be -1 to 1"),
@@ -130,12 +130,14 @@ BOTH = {"strategy": "Compare", "steps": [{"weight": 20}]}
         ({"inferenceService": None}, "Expected `str`"),
     ],
 )
-def test_what_cannot_be_done_is_refused_in_words(changes: dict[str, Any], words: str) -> None:
+def test_an_impossible_specification_is_refused_with_a_sentence(
+    changes: dict[str, Any], words: str
+) -> None:
     with pytest.raises(BadRollout, match=words.replace(".", r"\.")):
         read_spec(resource(**changes))
 
 
 @pytest.mark.parametrize("whole", [{}, {"spec": None}, {"spec": []}, {"spec": {"target": 3}}])
-def test_no_specification_at_all(whole: dict[str, Any]) -> None:
+def test_a_missing_specification_is_refused(whole: dict[str, Any]) -> None:
     with pytest.raises(BadRollout, match=r"^spec: "):
         read_spec(whole)

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from predictor.rollout.spec import (
     Action,
     Analysis,
+    Limit,
     Limits,
-    Patience,
     Spec,
     Step,
     Target,
@@ -24,7 +24,7 @@ from tests.unit.rollout.world import NEW, OLD, OTHER, Controller, World, make_sp
 
 VERDICTS: tuple[Verdict, ...] = ("Successful", "Failed", "Inconclusive", "Error")
 TURN_S = 10.0
-QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 weights = st.lists(st.integers(1, 100), min_size=1, max_size=4, unique=True).map(sorted)
 
 
@@ -33,15 +33,15 @@ def specs(draw: st.DrawFn) -> Spec:
     """With an end at 100, as `read_spec` gives them."""
     pauses = st.booleans() if draw(st.booleans()) else st.just(False)
     holds = st.sampled_from(("0s", "30s", "1m"))
-    steps = [Step(weight=one, hold=draw(holds), pause=draw(pauses)) for one in draw(weights)]
+    steps = [Step(weight=weight, hold=draw(holds), pause=draw(pauses)) for weight in draw(weights)]
     if steps[-1].weight < 100:
         steps.append(Step(weight=100, hold="0s"))
     holding: tuple[Then, ...] = ("Hold", "RollBack")
     thens = st.sampled_from(holding)
     limits = Limits(
         progress_deadline="2m",
-        error=Patience(after=draw(st.sampled_from(("0s", "2m"))), then=draw(thens)),
-        inconclusive=Patience(after="3m", then=draw(thens)),
+        error=Limit(after=draw(st.sampled_from(("0s", "2m"))), then=draw(thens)),
+        inconclusive=Limit(after="3m", then=draw(thens)),
     )
     failures = draw(st.integers(1, 3))
     analysis = Analysis(interval="30s", failures=failures)
@@ -69,7 +69,7 @@ def worlds(draw: st.DrawFn) -> World:
 
 TROUBLES = (
     "weight", "swap", "remove", "create", "promote it", "change stable", "delete", "restore",
-    "rival", "no rival", "trouble", "no trouble", "kill pods", "more pods", "fewer pods",
+    "conflict", "no conflict", "unsupported", "supported", "kill pods", "more pods", "fewer pods",
     "another target", "the target", "spec.paused", "spec.go on", "fewer steps",
 )  # fmt: skip
 ACTIONS: tuple[Action | None, ...] = (None, None, None, "resume", "promote", "abort", "retry")
@@ -123,10 +123,12 @@ def disturb(controller: Controller, what: str | None, figure: int) -> None:  # n
             world.drop_canary()
         case "restore":
             world.exists = True
-        case "rival" | "no rival":
-            world.rival = "older" if what == "rival" else ""
-        case "trouble" | "no trouble":
-            world.trouble = "the service has a transformer" if what == "trouble" else ""
+        case "conflict" | "no conflict":
+            world.conflicting_rollout = "older" if what == "conflict" else ""
+        case "unsupported" | "supported":
+            world.unsupported_reason = (
+                "the service has a transformer" if what == "unsupported" else ""
+            )
         case "kill pods":
             world.kill_pods()
         case "more pods" | "fewer pods":
@@ -151,9 +153,9 @@ def test_every_story_has_an_end_and_no_wrong_step(
         world.wait(event.passed)
         world.now += event.passed + event.jump
         disturb(controller, event.what, event.figure)
-        controller.turn(controller.seen(event.verdict, event.action), event.dies)
+        controller.turn(controller.observe(event.verdict, event.action), event.dies)
     # From here on nobody does anything any more, and nothing else goes wrong.
-    world.rival = world.trouble = ""
+    world.conflicting_rollout = world.unsupported_reason = ""
     controller.spec = replace(controller.spec, paused=False)
     verdicts = data.draw(st.lists(st.sampled_from(VERDICTS), min_size=1, max_size=4))
     for _ in controller.turns(most_turns(controller.spec), cycle(verdicts), TURN_S):
@@ -162,9 +164,9 @@ def test_every_story_has_an_end_and_no_wrong_step(
     if phase in ("Promoting", "RollingBack"):
         assert world.weight != world.routed, "only a gateway that never answers may hold an end up"
     else:
-        assert phase in (*TERMINAL, "Paused", "Pending"), controller.state.reason
+        assert phase in (*TERMINAL, "Paused", "Pending"), controller.state.message
     if phase == "Pending":
-        assert controller.state.reason
+        assert controller.state.message
 
 
 @QUICK
@@ -177,13 +179,13 @@ def test_every_story_has_an_end_and_no_wrong_step(
 def test_a_controller_may_die_at_any_point(
     spec: Spec, world: World, verdicts: list[Verdict], kills: list[str]
 ) -> None:
-    controller, told, deaths = Controller(spec, world), cycle(verdicts), iter(kills)
+    controller, state_of, deaths = Controller(spec, world), cycle(verdicts), iter(kills)
     heights: list[int] = []
     for _ in range(most_turns(spec) + 4 * len(kills)):
         world.wait(TURN_S)
         world.now += TURN_S
-        seen = controller.seen(next(told) if controller.is_due() else None)
-        controller.turn(seen, next(deaths, ""))
+        observation = controller.observe(next(state_of) if controller.is_due() else None)
+        controller.turn(observation, next(deaths, ""))
         if controller.state.phase == "Failed":
             assert world.canary_uri is None
             assert world.stable_uri == OLD
@@ -205,23 +207,23 @@ def test_after_a_rollback_everything_is_as_it_was(failed_at: int) -> None:
         is_bad = is_bad and controller.state.step >= failed_at - 1
         world.wait(TURN_S)
         world.now += TURN_S
-        controller.turn(controller.seen("Failed" if is_bad else "Successful"))
+        controller.turn(controller.observe("Failed" if is_bad else "Successful"))
         highest = max(highest, world.weight)
     assert controller.state.phase == "Failed"
-    assert controller.state.reason == "errors: figures"
+    assert controller.state.message == "errors: figures"
     assert (world.stable_uri, world.canary_uri, world.weight) == (OLD, None, 0)
     assert highest == (0, 10, 50, 100)[failed_at]
 
 
-def test_a_good_one_is_promoted_by_its_steps() -> None:
+def test_a_good_canary_is_promoted_by_its_steps() -> None:
     controller = Controller(make_spec(), World())
-    seen: list[int] = []
+    weights: list[int] = []
     for _ in controller.turns(200, cycle(["Successful"]), TURN_S):
-        if not seen or seen[-1] != controller.world.weight:
-            seen.append(controller.world.weight)
-    assert seen == [0, 10, 50, 100, 0]
+        if not weights or weights[-1] != controller.world.weight:
+            weights.append(controller.world.weight)
+    assert weights == [0, 10, 50, 100, 0]
     assert controller.world.stable_uri == NEW
-    phases = [line.phase for line in controller.state.history]
+    phases = [line.phase for line in controller.state.transitions]
     assert phases == [
         "Preparing", "Progressing", "Progressing", "Progressing", "Promoting", "Succeeded",
     ]  # fmt: skip
@@ -248,5 +250,5 @@ def run_through(verdicts: list[Verdict]) -> State:
     while left and controller.state.phase not in (*TERMINAL, "Paused"):
         controller.world.wait(TURN_S)
         controller.world.now += TURN_S
-        controller.turn(controller.seen(left.pop(0) if controller.is_due() else None))
+        controller.turn(controller.observe(left.pop(0) if controller.is_due() else None))
     return controller.state

@@ -6,20 +6,21 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from predictor.rollout.decide import Decision, decide, is_due
-from predictor.rollout.intents import Intent, Promote, Remove, Shape, wanted_pods
+from predictor.rollout.intents import Intent, Promote, Remove, SetCanary
 from predictor.rollout.judge import combined
-from predictor.rollout.seen import Canary, Seen, Service
+from predictor.rollout.observation import Canary, Observation, Service
+from predictor.rollout.pods import pods_for
 from predictor.rollout.spec import (
     Action,
     Analysis,
+    Limit,
     Limits,
-    Patience,
     Spec,
     Step,
     Target,
     Vectors,
 )
-from predictor.rollout.state import Measure, State, Verdict
+from predictor.rollout.state import Measurement, State, Verdict
 
 OLD, NEW, OTHER = "pvc://models/1", "pvc://models/2", "pvc://models/other"
 MINUTE = 60.0
@@ -34,15 +35,15 @@ def make_spec(**changes: object) -> Spec:
         analysis=Analysis(interval="30s", failures=2, vectors=Vectors()),
         limits=Limits(
             progress_deadline="2m",
-            error=Patience(after="3m", then="Hold"),
-            inconclusive=Patience(after="5m", then="Hold"),
+            error=Limit(after="3m", then="Hold"),
+            inconclusive=Limit(after="5m", then="Hold"),
         ),
     )
     return replace(spec, **changes)
 
 
-def measured(verdict: Verdict) -> tuple[Measure, ...]:
-    return (Measure("errors", verdict, "figures"),)
+def measured(verdict: Verdict) -> tuple[Measurement, ...]:
+    return (Measurement("errors", verdict, "figures"),)
 
 
 def service(
@@ -78,8 +79,8 @@ class World:
     canary_uri: str | None = None
     weight: int = 0
     routed: int = 0
-    rival: str = ""
-    trouble: str = ""
+    conflicting_rollout: str = ""
+    unsupported_reason: str = ""
     replicas: int = 0
     ready: int = 0
     touched: bool = False
@@ -129,7 +130,7 @@ class World:
         if not self.exists:
             return
         match intent:
-            case Shape(weight, replicas):
+            case SetCanary(weight, replicas):
                 if self.canary_uri is None:
                     self.put_canary(NEW)
                 missing = replicas - self.replicas
@@ -158,19 +159,25 @@ class Controller:
         service = self.world.service()
         return service is not None and is_due(self.spec, self.state, service, self.world.now)
 
-    def seen(self, verdict: Verdict | None, action: Action | None = None) -> Seen:
-        measures = measured(verdict) if verdict is not None and self.is_due() else ()
+    def observe(self, verdict: Verdict | None, action: Action | None = None) -> Observation:
+        measurements = measured(verdict) if verdict is not None and self.is_due() else ()
         world = self.world
-        return Seen(world.service(), measures, world.rival, action, world.trouble)
+        return Observation(
+            world.service(),
+            measurements,
+            world.conflicting_rollout,
+            action,
+            world.unsupported_reason,
+        )
 
-    def turn(self, seen: Seen, dies: str = "") -> Decision:
+    def turn(self, observation: Observation, dies: str = "") -> Decision:
         """dies: `before` it writes, `between` writing and acting, or not at all.
 
         Checks what must hold in every turn.
         """
-        decision = decide(self.spec, self.state, seen, self.world.now)
-        check_turn(self.spec, self.state, decision, seen, self.world)
-        check_again(self.spec, decision, seen, self.world.now)
+        decision = decide(self.spec, self.state, observation, self.world.now)
+        check_turn(self.spec, self.state, decision, observation, self.world)
+        check_again(self.spec, decision, observation, self.world.now)
         if dies != "before":
             self.state = decision.state
             if dies != "between":
@@ -183,56 +190,62 @@ class Controller:
         for _ in range(count):
             self.world.wait(given_s)
             self.world.now += given_s
-            yield self.turn(self.seen(next(verdicts) if self.is_due() else None))
+            yield self.turn(self.observe(next(verdicts) if self.is_due() else None))
 
 
-def check_turn(spec: Spec, before: State, decision: Decision, seen: Seen, world: World) -> None:
+def check_turn(
+    spec: Spec, before: State, decision: Decision, observation: Observation, world: World
+) -> None:
     """What holds in one turn, whatever is seen."""
     after, intent = decision.state, decision.intent
-    canary = seen.service.canary if seen.service else None
-    there = canary.weight if canary else 0
-    verdict = combined(seen.measures) if seen.measures else None
+    canary = observation.service.canary if observation.service else None
+    weight = canary.weight if canary else 0
+    verdict = combined(observation.measurements) if observation.measurements else None
     assert 0 <= after.weight <= 100
-    if after.weight > max(before.weight, there):
-        assert verdict == "Successful" or seen.action == "promote", (before, after)
-    if verdict == "Failed" and seen.action != "promote":
-        assert after.weight <= max(before.weight, there)
+    if after.weight > max(before.weight, weight):
+        assert verdict == "Successful" or observation.action == "promote", (before, after)
+    if verdict == "Failed" and observation.action != "promote":
+        assert after.weight <= max(before.weight, weight)
         assert not isinstance(intent, Promote)
-    if before.phase == "Failed" and seen.action != "retry" and before.target == spec.target.key:
+    if (
+        before.phase == "Failed"
+        and observation.action != "retry"
+        and before.target == spec.target.key
+    ):
         assert (after.phase, after.reason) == ("Failed", before.reason)
-        assert not isinstance(intent, Shape | Promote | Remove)
-    if isinstance(intent, Shape):
+        assert not isinstance(intent, SetCanary | Promote | Remove)
+    if isinstance(intent, SetCanary):
         assert 0 <= intent.weight <= 100
         assert intent.replicas >= 1
-        if seen.service and intent.weight > there:
+        if observation.service and intent.weight > weight:
             assert canary is not None
-            assert canary.ready >= wanted_pods(seen.service, intent.weight)
+            assert canary.ready >= pods_for(after, intent.weight)
     if isinstance(intent, Promote):
         assert canary is not None
         assert (canary.routed, world.routed) == (100, 100)
-        assert after.arrived is not None
-        assert world.now - after.arrived >= 3
+        assert after.weight_applied_at is not None
+        assert world.now - after.weight_applied_at >= 3
     if isinstance(intent, Remove):
         assert canary is not None
         assert (canary.routed, world.routed) == (0, 0)
 
 
-def check_again(spec: Spec, decision: Decision, seen: Seen, now: float) -> None:
+def check_again(spec: Spec, decision: Decision, observation: Observation, now: float) -> None:
     """A controller that takes over sees the same and comes to the same, soon and for good."""
     chain = [decision]
-    for _ in range(5):
-        chain.append(decide(spec, chain[-1].state, seen, now))
+    for _ in range(8):  # a changed target that is then aborted takes six
+        chain.append(decide(spec, chain[-1].state, observation, now))
         if chain[-1] == chain[-2]:
             break
     assert chain[-1] == chain[-2], "it does not come to rest"
-    failures = [one.state.failures for one in chain]
+    failures = [step.state.consecutive_failures for step in chain]
     assert max(failures) - failures[0] <= 1, "one look was counted twice"
     weights = sorted(
-        {one.state.weight for one in chain if one.state.weight > chain[0].state.weight}
+        {step.state.weight for step in chain if step.state.weight > chain[0].state.weight}
     )
     assert len(weights) <= 1, "one look led to two steps"
     if (
-        seen.action is None
+        observation.action is None
         and chain[1].state.phase == decision.state.phase == chain[-1].state.phase
     ):
         assert chain[1].intent == decision.intent

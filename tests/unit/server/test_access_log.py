@@ -50,7 +50,20 @@ def test_lines_a_second_are_bounded_and_counted(
     assert sum(vars(record).get("skipped", 0) for record in caplog.records) > 850
 
 
-def test_faults_are_always_written(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_flood_of_faults_is_bounded_too(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    log = AccessLog(100)
+    with caplog.at_level(logging.INFO):
+        for _ in range(1000):
+            write(log, status=503)
+        assert len(caplog.records) == 100
+        clock.now += 1
+        write(log, status=503)
+    assert vars(caplog.records[-1])["skipped"] == 900
+
+
+def test_faults_are_written_beside_a_flood_of_other_lines(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     log = AccessLog(1)
     with caplog.at_level(logging.INFO):
         for _ in range(5):

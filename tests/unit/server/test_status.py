@@ -4,23 +4,24 @@ import grpc
 import pytest
 
 from predictor import errors
-from predictor.server.status import grpc_status, http_status, retry_after
+from predictor.protocols.codec import HTTP_STATUS
+from predictor.server.status import grpc_status, retry_after
 
 
 def all_errors() -> list[type[errors.PredictorError]]:
-    found, queue = [], [errors.PredictorError]
+    kinds, queue = [], [errors.PredictorError]
     while queue:
         kind = queue.pop()
-        found.append(kind)
+        kinds.append(kind)
         queue += kind.__subclasses__()
     # A model's faults have subclasses elsewhere; what they are called is that of their base.
-    return [kind for kind in found if kind.__module__ == errors.__name__]
+    return [kind for kind in kinds if kind.__module__ == errors.__name__]
 
 
 @pytest.mark.parametrize("kind", all_errors())
 def test_no_meaning_is_forgotten(kind: type[errors.PredictorError]) -> None:
     error = kind("x")
-    assert 400 <= http_status(error, "v2") <= 599
+    assert 400 <= HTTP_STATUS[error.code] <= 599
     assert isinstance(grpc_status(error), grpc.StatusCode)
 
 
@@ -37,13 +38,8 @@ def test_no_meaning_is_forgotten(kind: type[errors.PredictorError]) -> None:
     ],
 )
 def test_the_table(error: errors.PredictorError, http: int, rpc: grpc.StatusCode) -> None:
-    assert http_status(error, "v2") == http
+    assert HTTP_STATUS[error.code] == http
     assert grpc_status(error) is rpc
-
-
-def test_tei_has_its_own_number_for_validation() -> None:
-    assert http_status(errors.InputTooLong("x"), "tei") == 422
-    assert http_status(errors.EmptyInput("x"), "tei") == 400
 
 
 def test_retry_after_in_whole_seconds_where_it_makes_sense() -> None:

@@ -1,19 +1,19 @@
-"""The downloading process, as far as it can be seen without one: what it is given and tells."""
+"""The environment and the report of the downloading process, without running one."""
 
 from pathlib import Path
 
 import pytest
 
-from predictor.storage.child import end_prefix
+from predictor.storage.child import end_prefix_with_slash
 from predictor.storage.download import UNWANTED, _report, child_environment
-from predictor.storage.failure import Failure, Reason
-from predictor.storage.messages import Report
+from predictor.storage.failure import Failure, FailureKind
+from predictor.storage.messages import FetchReport
 
 
-def test_the_environment_goes_with_the_process(tmp_path: Path) -> None:
-    given = {"AWS_ACCESS_KEY_ID": "a", "HF_HOME": "/home", "HF_XET_CACHE": "/mine"}
-    child = child_environment("s3://b/m", given, tmp_path)
-    assert given.items() <= child.items()
+def test_the_process_gets_the_environment_and_temporary_folders(tmp_path: Path) -> None:
+    environment = {"AWS_ACCESS_KEY_ID": "a", "HF_HOME": "/home", "HF_XET_CACHE": "/mine"}
+    child = child_environment("s3://b/m", environment, tmp_path)
+    assert environment.items() <= child.items()
     assert child["TMPDIR"] == str(tmp_path)
     assert child["HF_HUB_CACHE"].startswith(str(tmp_path))
     assert "STORAGE_IGNORE_PATTERNS" not in child
@@ -28,10 +28,13 @@ def test_of_a_hub_only_what_is_served_is_fetched(tmp_path: Path) -> None:
 
 
 def test_a_report_is_believed_and_its_absence_is_a_failure() -> None:
-    answer = b'{"failure": {"reason": "no_host"}, "refused": []}'
-    assert _report(answer, 0) == Report(Failure(Reason.NO_HOST))
-    assert _report(b"", -9) == Report(Failure(Reason.KILLED, "SIGKILL"))
-    assert _report(b"Traceback", 1) == Report(Failure(Reason.KILLED, "exit status 1"))
+    content = b'{"failure": {"kind": "denied", "detail": "no"}, "refused": []}'
+    assert _report(content, 0) == FetchReport(Failure(FailureKind.DENIED, "no"))
+    for status, how in ((-9, "SIGKILL"), (1, "exit status 1")):
+        failure = _report(b"Traceback", status).failure
+        assert failure is not None
+        assert failure.kind is FailureKind.FAILED
+        assert failure.detail == f"the process that fetches was killed ({how}), often for memory"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +46,7 @@ def test_a_prefix_of_azure_is_a_folder(
     from kserve_storage import Storage
 
     monkeypatch.setattr(Storage, "_parse_azure_uri", staticmethod(Storage._parse_azure_uri))
-    end_prefix(Storage)
+    end_prefix_with_slash(Storage)
     host = "account.blob.core.windows.net"
     parsed = Storage._parse_azure_uri(f"https://{host}/{path}")
     assert parsed == ("account", f"https://{host}", "c", prefix)

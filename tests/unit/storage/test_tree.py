@@ -51,13 +51,13 @@ def test_a_mirror_half_way_between_two_layouts_is_seen_as_a_whole(tmp_path: Path
     assert set(in_mirror(tmp_path)) == {("", 1), ("minilm", 1), ("minilm", 2)}
 
 
-def test_nothing_is_a_sentence(tmp_path: Path) -> None:
+def test_an_empty_download_is_one_sentence(tmp_path: Path) -> None:
     write(tmp_path / "weights", readme="")
     with pytest.raises(NoModel, match="no model there: neither "):
         tidy(tmp_path, None)
 
 
-def test_what_clients_leave_is_dropped(tmp_path: Path) -> None:
+def test_files_that_clients_leave_behind_are_dropped(tmp_path: Path) -> None:
     source(tmp_path)
     write(tmp_path / ".git", config="x")
     write(tmp_path / "1_Pooling" / ".cache", x="x")
@@ -99,7 +99,7 @@ def test_links_out_and_special_files_are_refused(
     source(tree / "2")
     (tmp_path / "outside").write_text("secret")
     change(tree)
-    with pytest.raises(Escapes, match=f"^{name!r} leads out of the download"):
+    with pytest.raises(Escapes, match=f"^{name!r} leads out of the model's folder"):
         tidy(tree, None)
 
 
@@ -113,26 +113,26 @@ def test_a_link_in_its_own_version_stays(tmp_path: Path) -> None:
 
 
 def test_the_digest_of_a_plain_folder_is_that_of_its_files(tmp_path: Path) -> None:
-    one, same = source(tmp_path / "one"), source(tmp_path / "same")
+    folder, same = source(tmp_path / "one"), source(tmp_path / "same")
     write(same, **{".content": "not counted"})
-    assert content_of(one) == content_of(same)
-    seen = {content_of(one)}
-    (one / "weights").write_text("a")
-    seen.add(content_of(one))
-    (one / "weights").rename(one / "other")
-    seen.add(content_of(one))
-    (one / "other").write_text("b")
-    seen.add(content_of(one))
-    (one / "link").symlink_to("other")
-    seen.add(content_of(one))
-    assert len(seen) == 5
+    assert content_of(folder) == content_of(same)
+    digests = {content_of(folder)}
+    (folder / "weights").write_text("a")
+    digests.add(content_of(folder))
+    (folder / "weights").rename(folder / "other")
+    digests.add(content_of(folder))
+    (folder / "other").write_text("b")
+    digests.add(content_of(folder))
+    (folder / "link").symlink_to("other")
+    digests.add(content_of(folder))
+    assert len(digests) == 5
 
 
 def test_the_digest_of_a_bundle_is_that_of_its_manifest(tmp_path: Path) -> None:
-    one = write(tmp_path / "one", bundle_json="{}", model="a")
+    bundle = write(tmp_path / "one", bundle_json="{}", model="a")
     other = write(tmp_path / "other", bundle_json="{}", model="b")
     changed = write(tmp_path / "changed", bundle_json="{} ", model="a")
-    assert content_of(one) == content_of(other) != content_of(changed)
+    assert content_of(bundle) == content_of(other) != content_of(changed)
 
 
 def test_sizes_add_up(tmp_path: Path) -> None:

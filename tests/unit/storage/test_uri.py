@@ -29,7 +29,7 @@ BLOB = "https://account.blob.core.windows.net/models/minilm"
         "https://host/owner/repo.git",
     ],
 )  # fmt: skip
-def test_what_kserve_takes_is_taken(uri: str) -> None:
+def test_every_uri_that_kserve_takes_is_taken(uri: str) -> None:
     check_uri(uri)
 
 
@@ -49,7 +49,7 @@ def test_what_kserve_takes_is_taken(uri: str) -> None:
         ("s3://", "names no model"),
     ],
 )
-def test_what_cannot_be_fetched_is_one_sentence(uri: str, why: str) -> None:
+def test_an_unsupported_uri_is_one_sentence(uri: str, why: str) -> None:
     with pytest.raises(BadSetting) as refused:
         check_uri(uri)
     assert why in str(refused.value)
@@ -59,7 +59,9 @@ def test_what_cannot_be_fetched_is_one_sentence(uri: str, why: str) -> None:
 
 def test_without_the_package_the_mend_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(BadSetting, match=r"needs the package kserve-storage: pip install '\.\[st"):
+    with pytest.raises(
+        BadSetting, match=r"needs the package kserve-storage: pip install 'kserve-st"
+    ):
         check_uri("s3://bucket/model")
 
 
@@ -113,8 +115,8 @@ def test_azure_is_known_by_its_host() -> None:
 
 
 def test_each_uri_has_a_mirror_of_its_own(tmp_path: Path) -> None:
-    one, other = (mirror_of(tmp_path, f"https://host/m.zip?id={n}") for n in (1, 2))
-    assert one != other
-    assert mirror_of(tmp_path, "https://host/m.zip?id=1") == one
-    assert one.is_relative_to(tmp_path)
-    assert "host" not in str(one.relative_to(tmp_path))
+    mirror, other = (mirror_of(tmp_path, f"https://host/m.zip?id={n}") for n in (1, 2))
+    assert mirror != other
+    assert mirror_of(tmp_path, "https://host/m.zip?id=1") == mirror
+    assert mirror.is_relative_to(tmp_path)
+    assert "host" not in str(mirror.relative_to(tmp_path))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from predictor.tracing import PlainSpan
+from tests.deadlines import DEADLINE_S
 
 
 class FakeSender:
@@ -24,7 +25,7 @@ class FakeSender:
 
     def send(self, spans: Sequence[PlainSpan]) -> str:
         self.entered.set()
-        self.gate.wait(10.0)
+        self.gate.wait(DEADLINE_S)
         self.sizes.append(len(spans))
         if not self.reason:
             self.sent.extend(spans)
@@ -43,7 +44,7 @@ class Counts(Counter[str]):
     def __call__(self, fate: str, spans: int) -> None:
         self[fate] += spans
 
-    def wait_for(self, fate: str, spans: int, timeout_s: float = 15.0) -> None:
+    def wait_for(self, fate: str, spans: int, timeout_s: float = DEADLINE_S) -> None:
         """Return once so many were.
 
         Raises:

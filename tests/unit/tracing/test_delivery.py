@@ -9,6 +9,7 @@ import pytest
 
 from predictor.tracing import PlainSpan, delivery
 from predictor.tracing.delivery import AT_ONCE, QUEUE_SPANS, Delivery
+from tests.deadlines import DEADLINE_S
 from tests.unit.tracing.doubles import Counts, FakeSender
 
 SPAN = PlainSpan("x", 1, 2, 0, 0, 1, {})
@@ -36,7 +37,7 @@ def counts() -> Counts:
     return Counts()
 
 
-async def test_what_is_put_is_sent(sender: FakeSender, counts: Counts) -> None:
+async def test_every_span_that_is_put_is_sent(sender: FakeSender, counts: Counts) -> None:
     queue = Delivery(sender, counts)
     for _ in range(100):
         queue.put(3, three)
@@ -53,14 +54,14 @@ async def test_a_hanging_collector_fills_no_memory_and_delays_nobody(
     sender.gate.clear()
     queue = Delivery(sender, counts)
     queue.put(3, three)
-    assert await asyncio.to_thread(sender.entered.wait, 5.0)
-    started = time.perf_counter()
+    assert await asyncio.to_thread(sender.entered.wait, DEADLINE_S)
+    started = time.thread_time()
     for _ in range(QUEUE_SPANS):
         queue.put(3, three)
-    took = time.perf_counter() - started
+    took = time.thread_time() - started
     assert QUEUE_SPANS - 3 < queue.waiting <= QUEUE_SPANS
     assert counts["dropped"] == 3 * QUEUE_SPANS - queue.waiting
-    assert took / QUEUE_SPANS < 50e-6  # a put is under a microsecond; the machine may be busy
+    assert took / QUEUE_SPANS < 50e-6  # of the CPU; a put is under a microsecond
     await queue.close(0.3)
 
 
@@ -72,10 +73,10 @@ async def test_the_end_is_in_time_even_if_the_collector_hangs(
     queue = Delivery(sender, counts)
     for _ in range(AT_ONCE):
         queue.put(3, three)
-    assert await asyncio.to_thread(sender.entered.wait, 5.0)
+    assert await asyncio.to_thread(sender.entered.wait, DEADLINE_S)
     started = time.monotonic()
     await queue.close(0.3)
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < DEADLINE_S / 2  # the gate would keep it to the deadline
     assert sender.closed
     in_flight = 3 * AT_ONCE - counts["dropped"]
     assert 0 < in_flight <= AT_ONCE

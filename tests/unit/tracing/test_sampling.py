@@ -40,7 +40,7 @@ def test_a_later_version_may_say_more() -> None:
         "01" + GOOD[2:] + "-" + "x" * 300, GOOD.replace("4", "\u0664"),
     ],
 )  # fmt: skip
-def test_what_is_no_traceparent_is_as_if_absent(text: str) -> None:
+def test_a_malformed_traceparent_is_ignored(text: str) -> None:
     assert parent_of(text) is None
 
 
@@ -71,17 +71,17 @@ def test_decisions_are_those_of_the_sdk(
             caller = SpanContext(trace_id, 1, is_remote=True, trace_flags=flags)
             context = set_span_in_context(NonRecordingSpan(caller))
         decision = reference.should_sample(context, trace_id, "x").decision
-        wanted = decision is sdk.Decision.RECORD_AND_SAMPLE
-        given = None if parent is None else Parent(trace_id, 1, parent)
-        assert ours.takes(trace_id, given) == wanted
+        expected = decision is sdk.Decision.RECORD_AND_SAMPLE
+        caller_span = None if parent is None else Parent(trace_id, 1, parent)
+        assert ours.takes(trace_id, caller_span) == expected
 
 
 def test_kserves_own_default() -> None:
-    found = sampling("parentbased_traceidratio", "0.05")
-    assert found == Sampling(round(0.05 * ALL), by_parent=True)
+    sampler = sampling("parentbased_traceidratio", "0.05")
+    assert sampler == Sampling(round(0.05 * ALL), by_parent=True)
 
 
-def test_nothing_said_is_the_standards_default() -> None:
+def test_the_sampler_by_default_is_the_standards() -> None:
     assert read_sampling({}) == Sampling(ALL, by_parent=True)
     assert sampling(" ") == Sampling(ALL, by_parent=True)
 
@@ -93,7 +93,7 @@ def test_nothing_said_is_the_standards_default() -> None:
         ("traceidratio", "nan"), ("traceidratio", "-1"),
     ],
 )  # fmt: skip
-def test_what_is_not_known_is_warned_of(
+def test_an_unknown_sampler_or_argument_is_warned_about(
     name: str, argument: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):

@@ -1,0 +1,1 @@
+"""The engine measured alone, without a server."""

@@ -1,0 +1,1 @@
+"""A model on disk: manifest, sources, publication; what export and serving share."""

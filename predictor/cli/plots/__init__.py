@@ -1,0 +1,1 @@
+"""Pictures for `--plot`: the home of matplotlib."""

@@ -1,0 +1,1 @@
+"""The REST side: routes, requests, connections, documentation."""

@@ -1,0 +1,1 @@
+"""The scrape: our series, and the names that other servers give them."""

@@ -1,0 +1,1 @@
+"""What the server watches while it serves: vectors, traffic, GPUs, its own loop."""

@@ -1,0 +1,1 @@
+"""Rollouts simulated: traffic, a cluster and Prometheus around the real decisions."""

@@ -1,0 +1,1 @@
+"""Each finding of an attack as a test against a real server."""

@@ -1,0 +1,1 @@
+"""Clients of other projects, at pinned versions and unchanged, against a real server."""
