@@ -122,6 +122,8 @@ class VersionReconciler(Generic[S]):
             self._unloader.release(version, why)
         elif is_withheld and version.code != "dimensions":
             self._withhold(model, version)
+        elif version.state is VersionState.UNLOADING:
+            version.set_state(VersionState.UNLOADING, why)
         elif not version.code and version.served is None and version.is_available:
             version.set_state(VersionState.UNAVAILABLE, why)
 

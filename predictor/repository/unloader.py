@@ -87,7 +87,7 @@ class VersionUnloader(Generic[S]):
     def _start_unloading(self, version: VersionRecord[S], why: str) -> None:
         """Unload in the background; a new load of the same version waits for the end."""
         version.set_state(VersionState.UNLOADING, why)
-        task = asyncio.get_running_loop().create_task(self._unload(version, why))
+        task = asyncio.get_running_loop().create_task(self._unload(version))
         self._unloading[version] = task
         task.add_done_callback(lambda done: self._unloaded(version, done))
 
@@ -100,15 +100,15 @@ class VersionUnloader(Generic[S]):
             reason = "it did not unload cleanly, see the log"
             version.set_state(VersionState.UNAVAILABLE, reason, "internal")
 
-    async def _unload(self, version: VersionRecord[S], why: str) -> None:
+    async def _unload(self, version: VersionRecord[S]) -> None:
         served = version.served
-        version.set_state(VersionState.UNLOADING, why)
         try:
             if served is not None:
                 await served.stop_answering(self._drain_s)
         finally:
             version.served = served = None
-        version.set_state(VersionState.UNAVAILABLE, why)
+        # The reason may have changed since: a later request does not wait for an unload.
+        version.set_state(VersionState.UNAVAILABLE, version.reason)
         before = memory.resident_bytes()
         await asyncio.to_thread(memory.give_back)
         self.has_freed_memory = True

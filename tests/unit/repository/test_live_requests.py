@@ -19,6 +19,7 @@ from tests.unit.repository.doubles import (
 )
 
 READY, UNAVAILABLE = VersionState.READY, VersionState.UNAVAILABLE
+NOT_LATEST = "not selected by --version-policy latest:1"
 
 
 async def test_going_back_to_a_warm_version_loads_nothing(new: MakeHarness) -> None:
@@ -215,6 +216,22 @@ async def test_unloading_lets_requests_finish(new: MakeHarness) -> None:
     await loading
     assert harness.default() == 1
     assert harness.served(1) is not busy
+
+
+async def test_the_reason_is_that_of_the_last_request_while_one_unloads(new: MakeHarness) -> None:
+    harness = new()
+    for number in (1, 2):
+        harness.publish("m", number)
+    await harness.start()
+    await harness.repository.load("m", 1)
+    busy = harness.served(1)
+    busy.idle.clear()
+    await harness.repository.unload("m", None)
+    await harness.repository.load("m", None)
+    assert harness.row("m", 1) == (VersionState.UNLOADING, NOT_LATEST)
+    busy.idle.set()
+    await harness.wait_until_unloaded()
+    assert harness.row("m", 1) == (UNAVAILABLE, NOT_LATEST)
 
 
 async def test_changes_come_one_after_the_other(new: MakeHarness) -> None:
