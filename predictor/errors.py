@@ -9,6 +9,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
+# As `PredictorError.param`: the inputs themselves, whatever the protocol's field for them is called.
+INPUTS = "inputs"
+
+
 class PredictorError(Exception):
     """Base of all errors whose message may be sent to a client."""
 
@@ -27,25 +31,29 @@ class InvalidInput(PredictorError):
     def __init__(self, message: str, *, param: str | None = None) -> None:
         """param: the field of the request that is wrong, where it is one field."""
         super().__init__(message)
-        self.param = param
+        if param is not None:
+            self.param = param
 
 
 class InputTooLong(InvalidInput):
     """A text has more tokens than the model's limit, and truncation is off."""
 
     code = "input_too_long"
+    param = INPUTS
 
 
 class BatchTooLarge(InvalidInput):
     """A request has more inputs than one request may have."""
 
     code = "batch_too_large"
+    param = INPUTS
 
 
 class EmptyInput(InvalidInput):
     """No input at all (or, on TEI's routes, an empty string)."""
 
     code = "empty_input"
+    param = INPUTS
 
 
 class BodyTooLarge(PredictorError):

@@ -21,7 +21,7 @@ from tokenizers.normalizers import Sequence as Normalizers
 
 from predictor.bundle.canonical import CANONICAL_TEXTS
 from predictor.engine.cuts import Cuts, find_cuts
-from predictor.errors import BadModel, EngineError, InputTooLong, InvalidInput
+from predictor.errors import INPUTS, BadModel, EngineError, InputTooLong, InvalidInput
 from predictor.types import Direction, Tokens
 from predictor.wall import load_error, run_error
 
@@ -297,7 +297,8 @@ class Tokenizer:
             if not 0 <= token < self.vocab_size:
                 raise InvalidInput(
                     f"inputs[{index}] has token id {token}; this model's vocabulary has ids "
-                    f"0 to {self.vocab_size - 1}"
+                    f"0 to {self.vocab_size - 1}",
+                    param=INPUTS,
                 )
 
     def decode(self, ids: list[int], *, skip_special_tokens: bool = True) -> str:
@@ -331,7 +332,9 @@ class Tokenizer:
                 [text], add_special_tokens=add_special_tokens
             )
         except (TypeError, UnicodeError) as error:
-            raise InvalidInput("inputs is not valid Unicode text (lone surrogate)") from error
+            raise InvalidInput(
+                "inputs is not valid Unicode text (lone surrogate)", param=INPUTS
+            ) from error
         except BaseException as error:
             raise run_error("the tokenizer", error) from None
         bytes_before = [0, *accumulate(len(character.encode()) for character in text)]
@@ -415,7 +418,7 @@ class _NoCut(Exception):
 
 
 def _not_unicode(index: int) -> InvalidInput:
-    return InvalidInput(f"inputs[{index}] is not valid Unicode text (lone surrogate)")
+    return InvalidInput(f"inputs[{index}] is not valid Unicode text (lone surrogate)", param=INPUTS)
 
 
 def _first_not_unicode(texts: Sequence[str]) -> int:

@@ -112,7 +112,7 @@ class CohereEmbed:
             model=wire.model or "",
             lane=lane_of(wire.priority),
             output_types=_types_of(wire),
-            **(defaults | wire.options()),
+            **(defaults | wire.embed_options()),
         )
         return request, wire
 

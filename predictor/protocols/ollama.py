@@ -4,35 +4,41 @@ Both embed, but their bodies and answers differ, so each has a codec of its own.
 github.com/ollama/ollama, api/types.go (EmbedRequest, EmbeddingRequest) and server/routes.go.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 
 from predictor.errors import InvalidInput, PredictorError
 from predictor.protocols.codec import Encoded, Headers, RestCodec
+from predictor.protocols.vector_fields import EmbedFields
 from predictor.protocols.wire import as_inputs, decode_json, encode_json, json_array
 from predictor.tasks.embed import EmbedRequest, EmbedResult
+from predictor.types import Inputs
 
 # The tag that Ollama's clients add to a name without one.
 LATEST = ":latest"
 
 
-class OllamaEmbedBody(msgspec.Struct):
+class OllamaOptions(msgspec.Struct):
+    """The option that changes vectors; the others are about generation and hardware."""
+
+    num_ctx: int | None = None
+
+
+class OllamaEmbedBody(EmbedFields, kw_only=True):
     """The body of `POST /api/embed`."""
 
     model: str
     input: str | list[str]
-    truncate: bool | None = None
-    dimensions: int | None = None
-    options: dict[str, Any] | None = None
+    options: OllamaOptions | None = None
 
 
-class OllamaPromptBody(msgspec.Struct):
-    """The body of `POST /api/embeddings`: one text."""
+class OllamaPromptBody(EmbedFields, kw_only=True):
+    """The body of `POST /api/embeddings`: one text, in a field that elsewhere is refused."""
 
     model: str
     prompt: str
-    options: dict[str, Any] | None = None
+    options: OllamaOptions | None = None
 
 
 def model_name(name: str) -> str:
@@ -40,18 +46,17 @@ def model_name(name: str) -> str:
     return name.removesuffix(LATEST)
 
 
-def _check_options(options: dict[str, Any] | None) -> None:
-    """Refuse the option that would change vectors; the others are about generation and hardware.
-
-    Raises:
-        InvalidInput: `num_ctx` has a value.
-    """
-    length = None if options is None else options.get("num_ctx")
-    if length is not None:
+def _request(wire: OllamaEmbedBody | OllamaPromptBody, inputs: Inputs) -> EmbedRequest:
+    """The request of a body. Raises InvalidInput: an unknown word, or a contradiction."""
+    options = wire.embed_options()
+    length = None if wire.options is None else wire.options.num_ctx
+    if length is not None and options.setdefault("max_tokens", length) != length:
         raise InvalidInput(
-            f"options.num_ctx is {str(length)[:20]}, but it is not supported: a text is cut at the "
-            "model's own length; leave num_ctx out"
+            f"options.num_ctx is {length} and truncate_prompt_tokens is "
+            f"{options['max_tokens']}; they mean the same",
+            param="options.num_ctx",
         )
+    return EmbedRequest(inputs=inputs, model=model_name(wire.model), **options)
 
 
 class OllamaEmbed:
@@ -63,14 +68,8 @@ class OllamaEmbed:
         """See `Form.decode`."""
         del headers
         wire = decode_json(body, OllamaEmbedBody)
-        _check_options(wire.options)
-        request = EmbedRequest(
-            inputs=as_inputs(wire.input, "input"),  # type: ignore[arg-type]  # lists are invariant
-            model=model_name(wire.model),
-            dimensions=wire.dimensions,
-            truncate=wire.truncate,
-        )
-        return request, wire.model
+        inputs = as_inputs(wire.input, "input")  # type: ignore[arg-type]  # lists are invariant
+        return _request(wire, inputs), wire.model
 
     def encode(self, options: str, result: EmbedResult, request_id: str) -> Encoded[bytes]:
         """See `Form.encode`."""
@@ -92,8 +91,7 @@ class OllamaPrompt:
         """See `Form.decode`."""
         del headers
         wire = decode_json(body, OllamaPromptBody)
-        _check_options(wire.options)
-        return EmbedRequest(inputs=[wire.prompt], model=model_name(wire.model)), None
+        return _request(wire, [wire.prompt]), None
 
     def encode(self, options: None, result: EmbedResult, request_id: str) -> Encoded[bytes]:
         """See `Form.encode`."""

@@ -6,7 +6,7 @@ The Python client asks for base64 unless told otherwise. Source: github.com/open
 
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from predictor.errors import InvalidInput, PredictorError
+from predictor.errors import INPUTS, InvalidInput, PredictorError
 from predictor.protocols.codec import Encoded, Headers, RestCodec
 from predictor.protocols.vector_fields import EmbedFields, lane_of
 from predictor.protocols.wire import (
@@ -86,7 +86,7 @@ class OpenAIEmbed:
         request = EmbedRequest(
             inputs=as_inputs(wire.input, "input"),
             model=wire.model or "",
-            **wire.options(),
+            **wire.embed_options(),
         )
         if wire.priority is not None:
             request.lane = lane_of(wire.priority)
@@ -131,5 +131,6 @@ class OpenAICodec(RestCodec):
         del request_id
         status = self.status(error)
         kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-        content = {"message": str(error), "type": kind, "param": error.param, "code": error.code}
+        param = "input" if error.param == INPUTS else error.param
+        content = {"message": str(error), "type": kind, "param": param, "code": error.code}
         return encode_json({"error": content})

@@ -35,7 +35,7 @@ class TeiEmbed:
         inputs = as_inputs(wire.inputs, "inputs")
         if "" in inputs:
             raise EmptyInput("`inputs` cannot be empty")
-        request = EmbedRequest(inputs=inputs, model=model_of(headers), **wire.options())
+        request = EmbedRequest(inputs=inputs, model=model_of(headers), **wire.embed_options())
         return request, None
 
     def encode(self, options: None, result: EmbedResult, request_id: str) -> Encoded[bytes]:

@@ -36,7 +36,7 @@ class V1Embed:
         wire = decode_json(body, PredictRequest)
         parameters = wire.parameters or _NO_PARAMETERS
         inputs = as_inputs(wire.instances, "instances")
-        request = EmbedRequest(inputs=inputs, **parameters.options())
+        request = EmbedRequest(inputs=inputs, **parameters.embed_options())
         return request, None
 
     def encode(self, options: None, result: EmbedResult, request_id: str) -> Encoded[bytes]:

@@ -22,7 +22,7 @@ class EmbedTensors:
         """See `TensorForm.request`."""
         return EmbedRequest(
             inputs=texts[INPUT],
-            **parameters.options(),
+            **parameters.embed_options(),
             **options_of(parameters),
         )
 

@@ -156,7 +156,7 @@ class EmbedFields(RefusedFields, kw_only=True):
     truncation_direction: Literal["Left", "Right", "left", "right"] | None = None
     truncate_prompt_tokens: int | None = None
 
-    def options(self) -> dict[str, Any]:
+    def embed_options(self) -> dict[str, Any]:
         """These fields as those of an `EmbedRequest`.
 
         Raises:

@@ -1,11 +1,18 @@
 """The version that answers for a name: one table, replaced in one assignment."""
 
+import difflib
+import logging
 from collections.abc import Sequence
 from typing import Generic
 
 from predictor.errors import ModelNotFound, NotReady, PredictorError
 from predictor.repository.index import IndexEntry, index_of, problems_of
 from predictor.repository.states import ModelRecord, S
+
+logger = logging.getLogger(__name__)
+
+# Characters of an unknown name that are repeated, and names that one message lists or is searched.
+SHOWN, LISTED, SEARCHED = 80, 20, 200
 
 
 class RoutingTable(Generic[S]):
@@ -30,6 +37,8 @@ class RoutingTable(Generic[S]):
         self._default_model = default_model
         self._only = only
         self._table: dict[tuple[str, str], S] = {}
+        # Aliases that are a model's name, as logged.
+        self._shadowed: set[str] = set()
 
     def publish(self) -> None:
         """Route requests to the versions that are live now."""
@@ -46,8 +55,19 @@ class RoutingTable(Generic[S]):
                     if name == default_name:
                         for alias in ("", *aliases):
                             table[alias, number] = version.served
+        self._log_shadowed()
         self._table = table
         self.aliases = {default_name: aliases} if default_name and aliases else {}
+
+    def _log_shadowed(self) -> None:
+        for alias in self._alias_names:
+            if alias in self._models and alias not in self._shadowed:
+                self._shadowed.add(alias)
+                logger.warning(
+                    "--model-alias %s is the name of a model of the repository: it means that "
+                    "model, and is no alias any more",
+                    alias,
+                )
 
     def find(self, name: str, version: str = "") -> S:
         """The version that answers for a model, `m` or `m:2`; an empty name is the default model.
@@ -67,7 +87,7 @@ class RoutingTable(Generic[S]):
         raise self._why_not(name, version)
 
     def _why_not(self, name: str, version: str) -> PredictorError:
-        listed = ", ".join(self.names()) or "none"
+        listed = self._listed()
         if not name and not self.default_name:
             if not self._models:
                 return NotReady("no model is loaded yet")
@@ -77,14 +97,29 @@ class RoutingTable(Generic[S]):
             )
         model = self._models.get(name or self.default_name)
         if model is None:
-            shown = (name or self.default_name)[:80]
-            return ModelNotFound(f"model {shown!r} is not served here; served: {listed}")
+            shown = (name or self.default_name)[:SHOWN]
+            nearest = self._nearest(shown)
+            hint = f"the nearest is {nearest!r}; " if nearest else ""
+            return ModelNotFound(f"model {shown!r} is not served here; {hint}served: {listed}")
         served = ", ".join(self.versions(model.name))
         if not served:
             return NotReady(f"model {model.name!r} is not ready: {model.explain()}")
         return ModelNotFound(
-            f"model {model.name!r} has no version {version[:80]!r}; served: {served}"
+            f"model {model.name!r} has no version {version[:SHOWN]!r}; served: {served}"
         )
+
+    def _listed(self) -> str:
+        names = self.names()
+        more = len(names) - LISTED
+        shown = ", ".join(names[:LISTED]) or "none"
+        return f"{shown} and {more} more" if more > 0 else shown
+
+    def _nearest(self, shown: str) -> str:
+        """The name that is most like an unknown one; empty: none is like it."""
+        names = [*self.names(), *self.aliases.get(self.default_name, ())][:SEARCHED]
+        by_lower = {name.lower(): name for name in names}
+        near = difflib.get_close_matches(shown.lower(), by_lower, n=1, cutoff=0.6)
+        return by_lower[near[0]] if near else ""
 
     @property
     def default_name(self) -> str:

@@ -17,6 +17,7 @@ from predictor.access import Authenticator, Principal
 from predictor.errors import (
     ClientGone,
     Internal,
+    ModelNotFound,
     NotReady,
     PredictorError,
     TooManyRequests,
@@ -121,6 +122,16 @@ class Inference:
         self._access_log = access_log
         self._tracer = tracer
         self.health = ListenerHealth()
+
+    def is_model_ready(self, name: str, version: str = "") -> bool | None:
+        """Whether a model can answer now; None: there is none of that name."""
+        try:
+            model = self.models.find(name, version)
+        except ModelNotFound:
+            return None
+        except NotReady:
+            return False
+        return not self.draining and model.is_healthy
 
     @property
     def ready(self) -> bool:

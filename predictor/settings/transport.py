@@ -114,6 +114,13 @@ class TransportSettings(Struct, frozen=True, kw_only=True):
             "RESOURCE_EXHAUSTED.",
         ),
     ] = 2048
+    grpc_reflection: Annotated[
+        bool,
+        Meta(
+            description="Serve gRPC's server reflection (grpc.reflection.v1alpha), for clients "
+            "without the proto file, such as grpcurl. It needs no API key."
+        ),
+    ] = False
     grpc_keepalive_time: Annotated[
         int,
         Meta(

@@ -7,7 +7,7 @@ from msgspec import field
 
 from predictor.engine.pooling import finish
 from predictor.engine.quantize import Quantized, quantize
-from predictor.errors import InvalidInput
+from predictor.errors import INPUTS, InvalidInput
 from predictor.tasks.task import (
     CHARACTERS_A_TOKEN,
     ModelContext,
@@ -71,7 +71,8 @@ class EmbedTask(Task[EmbedRequest, EmbedResult]):
         if not is_text and model.limits.token_ids == "refuse":
             raise InvalidInput(
                 "token ids are refused here (--token-ids refuse): they must be of this model's own "
-                "tokenizer; send texts (langchain: check_embedding_ctx_length=False)"
+                "tokenizer; send texts (langchain: check_embedding_ctx_length=False)",
+                param=INPUTS,
             )
 
     def inputs(self, request: EmbedRequest) -> Sequence[Sized]:

@@ -7,16 +7,24 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
 
 from predictor.kserve_sdk import messages, services
+from predictor.server.grpc_server.reflection import MAX_STREAMS, SERVICE_NAME
 from tests.deadlines import DEADLINE_S
 from tests.serving import Server
 
+SERVICE = "inference.GRPCInferenceService"
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
 # Milliseconds after which connections are renewed.
 AGE_MS = 50
 RENEWALS = 20
+# Of reflection's request: `list_services`, field 7, with an empty text.
+LIST_SERVICES = b"\x3a\x00"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +36,7 @@ def renewing(bundle_dir: Path) -> Iterator[Server]:
         "--null-engine",
         "--drain-delay-s=1",
         f"--grpc-max-connection-age={AGE_MS}",
+        "--grpc-reflection",
     )
     yield running
     assert running.stop() == 0
@@ -48,7 +57,7 @@ def watch(channel: grpc.Channel, name: str) -> Any:
     return call(StringValue(value=name), timeout=DEADLINE_S)
 
 
-@pytest.mark.parametrize("name", ["", "inference.GRPCInferenceService"])
+@pytest.mark.parametrize("name", ["", SERVICE, "minilm"])
 def test_health_of_a_ready_server(server: Server, name: str) -> None:
     with grpc.insecure_channel(server.grpc) as channel:
         assert check(channel, name) == SERVING
@@ -114,6 +123,44 @@ def test_no_call_fails_while_connections_are_renewed(renewing: Server) -> None:
         channel.unsubscribe(count)
     assert is_enough
     assert not failed
+
+
+def test_reflection_describes_the_service(renewing: Server) -> None:
+    with grpc.insecure_channel(renewing.grpc) as channel:
+        database = ProtoReflectionDescriptorDatabase(channel)
+        assert set(database.get_services()) == {SERVICE, SERVICE_NAME}
+        described = DescriptorPool(database).FindServiceByName(SERVICE)
+    expected = messages.DESCRIPTOR.services_by_name["GRPCInferenceService"]
+    assert set(described.methods_by_name) == set(expected.methods_by_name)
+
+
+def test_reflection_is_bounded(renewing: Server) -> None:
+    with grpc.insecure_channel(renewing.grpc) as channel:
+        call = channel.stream_stream(f"/{SERVICE_NAME}/ServerReflectionInfo")
+        ended = threading.Event()
+
+        def questions() -> Iterator[bytes]:
+            yield LIST_SERVICES
+            ended.wait(DEADLINE_S)
+
+        held = [call(questions(), timeout=DEADLINE_S) for _ in range(MAX_STREAMS)]
+        assert all(next(stream) for stream in held)
+        with pytest.raises(grpc.RpcError) as raised:
+            next(call(iter([LIST_SERVICES]), timeout=DEADLINE_S))
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        ended.set()
+        assert all(list(stream) == [] for stream in held)
+        with pytest.raises(grpc.RpcError) as raised:
+            next(call(iter([b"\xff\xff"]), timeout=DEADLINE_S))
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_reflection_is_off_by_default(server: Server) -> None:
+    with grpc.insecure_channel(server.grpc) as channel:
+        call = channel.stream_stream(f"/{SERVICE_NAME}/ServerReflectionInfo")
+        with pytest.raises(grpc.RpcError) as raised:
+            next(call(iter([LIST_SERVICES]), timeout=DEADLINE_S))
+        assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_a_watch_sees_the_end_and_does_not_delay_it(bundle_dir: Path) -> None:

@@ -199,6 +199,8 @@ def test_error_object_has_all_of_its_fields(http: httpx.Client) -> None:
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
 
 
+# The default of --max-client-batch-size.
+MAX_INPUTS = 2048
 BAD_REQUESTS: dict[str, dict[str, Any]] = {
     "empty list": {"input": []},
     "empty list of token ids": {"input": [[]]},
@@ -207,6 +209,10 @@ BAD_REQUESTS: dict[str, dict[str, Any]] = {
     "no dimension": {"input": "a", "dimensions": 0},
     "a dimension too many": {"input": "a", "dimensions": DIMENSIONS + 1},
     "unknown encoding": {"input": "a", "encoding_format": "int8"},
+    "too many": {"input": ["a"] * (MAX_INPUTS + 1)},
+    "too many characters": {"input": ["a", "a" * 10_000_000]},
+    "unknown token id": {"input": [[1, 2**31]]},
+    "no token id": {"input": [[1, -1]]},
 }
 
 
@@ -215,6 +221,7 @@ def test_bad_request(client: openai.OpenAI, request_body: dict[str, Any]) -> Non
     with pytest.raises(openai.BadRequestError) as caught:
         client.embeddings.create(model=MODEL, **request_body)
     assert caught.value.type == "invalid_request_error"
+    assert caught.value.param == (set(request_body) - {"input"} or {"input"}).pop()
 
 
 def test_dimension_too_large_names_the_limit(client: openai.OpenAI) -> None:

@@ -98,6 +98,18 @@ class Messages:
             InvalidInput: the client ended the call without a message.
             TooManyBytes: other calls wait for large messages.
         """
+        message = await self.read_next(context)
+        if message is None:
+            raise InvalidInput("the call has no message")
+        return message
+
+    async def read_next(self, context: Context) -> bytes | None:
+        """Read the next message of a call; None: the client has ended it.
+
+        Raises:
+            DeadlineExceeded: the client did not send it in time.
+            TooManyBytes: other calls wait for large messages.
+        """
         with self._timed() as waiting:
             try:
                 message = await context.read()
@@ -107,9 +119,7 @@ class Messages:
                 error, reason = waiting.refusal
                 refused(reason)
                 raise error from None
-        if not isinstance(message, bytes):
-            raise InvalidInput("the call has no message")
-        return message
+        return message if isinstance(message, bytes) else None
 
     @contextmanager
     def _timed(self) -> Iterator[_Waiting]:

@@ -25,13 +25,14 @@ LOOK_S = 1.0
 
 
 class HealthService:
-    """`Check` and `Watch` for the server as a whole and for each of its services."""
+    """`Check` and `Watch` for the server as a whole, each of its services, and each model."""
 
     def __init__(
         self,
         services: frozenset[str],
         is_ready: Callable[[], bool],
         is_draining: Callable[[], bool],
+        is_model_ready: Callable[[str], bool | None],
         unread: Messages,
         look_s: float = LOOK_S,
     ) -> None:
@@ -39,11 +40,13 @@ class HealthService:
 
         Args:
             services: the names that are known; the empty name is the server.
+            is_model_ready: whether a model can answer; None: there is none of that name.
             unread: reads the messages of calls.
         """
         self._services = services | {""}
         self._is_ready = is_ready
         self._is_draining = is_draining
+        self._is_model_ready = is_model_ready
         self._messages = unread
         self._look_s = look_s
         self._watches = 0
@@ -61,7 +64,7 @@ class HealthService:
         name = await self._name(context)
         status = self._status(name)
         if status == SERVICE_UNKNOWN:
-            await abort(context, ModelNotFound(f"no such service: {name[:80]!r}"))
+            await abort(context, ModelNotFound(f"no such service or model: {name[:80]!r}"))
         return _response(status)
 
     async def watch(self, requests: object, context: Context) -> None:
@@ -86,9 +89,10 @@ class HealthService:
             self._watches -= 1
 
     def _status(self, name: str) -> int:
-        if name not in self._services:
+        ready = self._is_ready() if name in self._services else self._is_model_ready(name)
+        if ready is None:
             return SERVICE_UNKNOWN
-        return SERVING if self._is_ready() else NOT_SERVING
+        return SERVING if ready else NOT_SERVING
 
     async def _name(self, context: Context) -> str:
         """The service that a call is about; abort a call without a valid message."""

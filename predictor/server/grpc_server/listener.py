@@ -8,7 +8,7 @@ import grpc
 from predictor.protocols.v2_grpc import V2GrpcCodec
 from predictor.server.admin import Admin
 from predictor.server.grpc_server import client_faults, kept_requests
-from predictor.server.grpc_server.calls import one_message
+from predictor.server.grpc_server.calls import Messages, one_message
 from predictor.server.grpc_server.health import HEALTH, HealthService
 from predictor.server.grpc_server.servicer import SERVICE, Servicer
 from predictor.server.inference import Inference
@@ -37,6 +37,7 @@ class GrpcServer:
             frozenset({SERVICE}),
             lambda: inference.ready,
             lambda: inference.draining,
+            inference.is_model_ready,
             self._servicer.messages,
         )
         self._port = settings.server.grpc_port
@@ -58,7 +59,10 @@ class GrpcServer:
         calls = self._settings.transport.grpc_max_concurrent_calls + RESERVED_CALLS
         server = kept_requests.server(_options(self._settings), calls)
         handlers = {name: one_message(call) for name, call in self._servicer.methods().items()}
-        for name, methods in ((SERVICE, handlers), (HEALTH, self._health.methods())):
+        services = {SERVICE: handlers, HEALTH: self._health.methods()}
+        if self._settings.transport.grpc_reflection:
+            services |= _reflection(self._servicer.messages)
+        for name, methods in services.items():
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods),))
             server.add_registered_method_handlers(name, methods)
         host = self._settings.server.host
@@ -89,6 +93,13 @@ class GrpcServer:
     async def stop(self, grace_s: float) -> None:
         if self._server is not None:
             await self._server.stop(grace_s)
+
+
+def _reflection(messages: Messages) -> dict[str, dict[str, grpc.RpcMethodHandler]]:
+    # Imported where it is wanted: it loads the descriptors of protobuf's own messages.
+    from predictor.server.grpc_server.reflection import SERVICE_NAME, ReflectionService
+
+    return {SERVICE_NAME: ReflectionService((SERVICE,), messages).methods()}
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:

@@ -4,7 +4,6 @@ KServe's servicer reaches 3.5 k requests a second with an engine that does nothi
 where a client needs a code that it can act on, and lets every client unload models.
 """
 
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
@@ -16,8 +15,6 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from predictor.access import Principal
 from predictor.errors import (
     InvalidInput,
-    ModelNotFound,
-    NotReady,
     Overloaded,
     PredictorError,
     TooManyBytes,
@@ -165,10 +162,7 @@ class Servicer:
         """Whether a model can answer now. Like Triton's, it is false for an unknown model."""
         del requests
         request = await self._read(messages.ModelReadyRequest, context)
-        ready = False
-        with contextlib.suppress(ModelNotFound, NotReady):
-            model = self._inference.models.find(request.name, request.version)
-            ready = not self._inference.draining and model.is_healthy
+        ready = self._inference.is_model_ready(request.name, request.version) or False
         return _bytes(messages.ModelReadyResponse(ready=ready))
 
     async def ModelMetadata(self, requests: object, context: Context) -> bytes:

@@ -49,9 +49,19 @@ def test_options_that_change_no_vector_pass(options: Any) -> None:
 
 
 @pytest.mark.parametrize(("name", "field"), [("ollama", "input"), ("ollama_prompt", "prompt")])
-def test_a_context_length_is_refused_by_name(name: str, field: str) -> None:
-    with pytest.raises(InvalidInput, match=r"options\.num_ctx is 64"):
-        decode(name, body(**{field: "a"}, options={"num_ctx": 64}))
+def test_a_context_length_cuts_the_text(name: str, field: str) -> None:
+    sent = body(**{field: "a"}, options={"num_ctx": 64})
+    assert embed_request(name, sent).max_tokens == 64
+    sent = body(**{field: "a"}, options={"num_ctx": 64}, truncate_prompt_tokens=65)
+    with pytest.raises(InvalidInput, match=r"options\.num_ctx is 64 and .* is 65") as caught:
+        decode(name, sent)
+    assert caught.value.param == "options.num_ctx"
+
+
+@pytest.mark.parametrize("length", ["64", 6.5, [], True])
+def test_a_context_length_is_a_number(length: Any) -> None:
+    with pytest.raises(InvalidInput, match="num_ctx"):
+        decode("ollama", body(input="a", options={"num_ctx": length}))
 
 
 def test_an_answer_has_the_name_that_was_sent() -> None:

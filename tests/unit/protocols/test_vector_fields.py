@@ -22,6 +22,8 @@ BODIES: dict[str, Any] = {
     "openai": {"input": "a"},
     "tei": {"inputs": "a"},
     "cohere": {"texts": ["a"]},
+    "ollama": {"model": "m", "input": "a"},
+    "ollama_prompt": {"model": "m", "prompt": "a"},
     "v1": {"instances": ["a"]},
     "v2": {"inputs": [_TENSOR]},
 }
@@ -29,6 +31,7 @@ BODIES: dict[str, Any] = {
 _OF_ITS_OWN = {
     "openai": {"encoding_format", "output_dtype", "embedding_type"},
     "cohere": {"embedding_types", "max_tokens", "images"},
+    "ollama_prompt": {"prompt"},
 }
 CASES = [
     pytest.param(protocol, field, id=f"{protocol} {field.name}")
@@ -74,7 +77,7 @@ def test_a_parameter_of_grpc_is_checked() -> None:
     with pytest.raises(InvalidInput, match="truncation_side"):
         parameters_of(message.parameters)
     message.parameters["truncation_side"].string_param = "left"
-    assert parameters_of(message.parameters).options() == {"truncation_direction": "left"}
+    assert parameters_of(message.parameters).embed_options() == {"truncation_direction": "left"}
 
 
 def test_the_table_has_every_field() -> None:

@@ -107,6 +107,24 @@ def test_before_any_model_is_known_the_server_is_not_ready() -> None:
     assert routing_table.all() == []
 
 
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("MiniLM", "minilm"), ("all-minilm-v2", "minilm-v2"), ("e5", ""), ("minilm-v22", "minilm-v2")],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(name: str, nearest: str) -> None:
+    hint = f"the nearest is {nearest!r}; " if nearest else ""
+    with pytest.raises(ModelNotFound) as caught:
+        table({"minilm": (1,), "minilm-v2": (1,)}).find(name)
+    assert str(caught.value) == (
+        f"model {name!r} is not served here; {hint}served: minilm, minilm-v2"
+    )
+
+
+def test_a_long_list_of_models_is_cut() -> None:
+    with pytest.raises(ModelNotFound, match=r"served: m00, m01, .*, m19 and 5 more$"):
+        table({f"m{number:02}": (1,) for number in range(25)}).find("other")
+
+
 def test_a_default_model_that_is_unknown_is_not_found() -> None:
     with pytest.raises(ModelNotFound, match="'z' is not served here; served: m"):
         table({"m": (1,)}, default_model="z").find("")
