@@ -8,8 +8,7 @@ other exception is an internal error, and its text never leaves the process.
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-
-# As `PredictorError.param`: the inputs themselves, whatever the protocol's field for them is called.
+# As `PredictorError.param`: the inputs themselves, whatever the protocol calls their field.
 INPUTS = "inputs"
 
 

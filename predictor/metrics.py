@@ -172,6 +172,16 @@ BATCHES = Counter(
     "Engine runs by mode: wide (one run on all threads) or narrow (one thread per run)",
     (*MODEL, "mode"),
 )
+ENGINE_BUSY_SECONDS = Counter(
+    "predictor_engine_busy_seconds",
+    "Seconds that the engine's threads ran batches; a run on all threads counts for each of them",
+    MODEL,
+)
+ENGINE_IDLE_SECONDS = Counter(
+    "predictor_engine_idle_seconds",
+    "Seconds that the engine's threads stood idle while rows waited",
+    MODEL,
+)
 ENGINE_RESTARTS = Counter("predictor_engine_restarts", "Engine threads replaced", MODEL)
 
 # Models

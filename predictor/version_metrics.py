@@ -30,6 +30,8 @@ _OF_MODELS = (
     metrics.TRUNCATED,
     metrics.NOT_FINITE,
     metrics.REJECTED,
+    metrics.ENGINE_BUSY_SECONDS,
+    metrics.ENGINE_IDLE_SECONDS,
     metrics.ENGINE_RESTARTS,
     metrics.REQUESTS,
     metrics.REQUEST_SECONDS,
@@ -69,6 +71,8 @@ class ModelMetrics:
         self.truncated = metrics.TRUNCATED.labels(*labels)
         self.not_finite = metrics.NOT_FINITE.labels(*labels)
         self.engine_restarts = metrics.ENGINE_RESTARTS.labels(*labels)
+        self._engine_busy = metrics.ENGINE_BUSY_SECONDS.labels(*labels)
+        self._engine_idle = metrics.ENGINE_IDLE_SECONDS.labels(*labels)
         self.wide = metrics.BATCHES.labels(*labels, "wide")
         self.narrow = metrics.BATCHES.labels(*labels, "narrow")
         self.inputs = {lane: metrics.INPUTS.labels(*labels, lane.name.lower()) for lane in Lane}
@@ -85,6 +89,11 @@ class ModelMetrics:
                 _children_of_request(protocol, model, version, code)
         # So that the name exists; each protocol without requests saves 84 lines per scrape.
         _children_of_stages("v2", model, version)
+
+    def add_thread_seconds(self, busy_s: float, idle_s: float) -> None:
+        """Count seconds of the engine's threads: running batches, and idle while rows waited."""
+        self._engine_busy.inc(busy_s)
+        self._engine_idle.inc(idle_s)
 
     def remove(self) -> None:
         """Remove all series of the version."""

@@ -76,6 +76,13 @@ def row_sources(during: Metrics) -> RowSources:
     return RowSources(**hits, computed=during.total("predictor_cache_misses_total"))
 
 
+def idle_share(during: Metrics) -> float:
+    """The part of the engine's time in which it stood idle while rows waited."""
+    idle = during.total("predictor_engine_idle_seconds_total")
+    total = idle + during.total("predictor_engine_busy_seconds_total")
+    return idle / total if total else math.nan
+
+
 def read(server: RunningServer) -> Metrics:
     connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
     try:

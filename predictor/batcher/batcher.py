@@ -1,8 +1,7 @@
-"""Admission, batching and completion, all on the event loop; only `run` happens in threads.
+"""Admission and completion on the event loop; `dispatch` gives the engine's threads their batches.
 
-There are no locks, because only the event loop accesses the queue. A batch starts as soon as a
-thread is free. Rows that arrive while it runs are queued, and the next batch takes those that fit.
-The pure functions of `scheduling` decide which batch starts.
+A batch starts as soon as a thread is free. Rows that arrive while it runs are queued, and the next
+batch takes those that fit. The pure functions of `scheduling` decide which batch starts.
 """
 
 import asyncio
@@ -11,6 +10,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 
 from predictor.batcher import scheduling
+from predictor.batcher.dispatch import Dispatch
 from predictor.batcher.engine_threads import EngineThreads, ThreadEvents, join
 from predictor.batcher.lanes import Lanes
 from predictor.batcher.recorder import BatchRecorder
@@ -59,10 +59,12 @@ class Batcher:
         self._metrics = metrics
         self._on_fatal = on_fatal
         self._lanes = Lanes(settings, threads, padded=padded)
+        self._dispatch = Dispatch(self._lanes, threads)
         self._recorder = BatchRecorder(metrics, tracer, threads=threads)
         self._threads = EngineThreads(
             run,
             metrics,
+            self._dispatch,
             threads=threads,
             engine_timeout_s=settings.engine_timeout_s,
             events=ThreadEvents(
@@ -98,7 +100,7 @@ class Batcher:
         """Seconds that the oldest row in the queue has waited; called in the thread of a scrape."""
         try:
             oldest = self._lanes.oldest()
-        except (RuntimeError, StopIteration):  # the event loop changed the queue meanwhile
+        except (RuntimeError, StopIteration):  # the queue was changed meanwhile
             return 0.0
         return 0.0 if oldest is None else max(0.0, self._loop.time() - oldest)
 
@@ -120,21 +122,20 @@ class Batcher:
         """
         if self._is_stopped:
             raise NotReady("the engine is down")
+        now = self._loop.time()
+        if deadline is not None and now >= deadline:
+            raise DeadlineExceeded("the deadline passed before the request was queued")
         tokens = sum(map(len, rows))
         queued = self._lanes.tokens_of(lane)
-        if not self._lanes.has_room(lane, rows, tokens):
+        submission = Submission(len(rows), lane, now, self._loop.create_future())
+        if not self._dispatch.admit(submission, rows, tokens):
             raise Overloaded(
                 f"the queue holds {queued} {lane.name.lower()} tokens and this request has "
                 f"{tokens}; the limit is {self._settings.max_queue_tokens}",
                 scheduling.retry_after_s(queued, self._recorder.tokens_per_second),
             )
-        now = self._loop.time()
-        if deadline is not None and now >= deadline:
-            raise DeadlineExceeded("the deadline passed before the request was queued")
-        submission = Submission(len(rows), lane, now, self._loop.create_future())
         if deadline is not None:
             submission.timer = self._loop.call_at(deadline, self._expire, submission)
-        self._lanes.add(submission, rows)
         self._pending.add(submission)
         if not self._is_fill_scheduled:
             # Requests that arrive in the same event loop iteration are batched together.
@@ -144,7 +145,7 @@ class Batcher:
 
     def cancel(self, submission: Submission) -> None:
         """Drop a request: remove its waiting rows from the queue and ignore its running rows."""
-        self._lanes.discard(submission)
+        self._dispatch.discard(submission)
         submission.future.cancel()
         self._remove(submission)
 
@@ -187,25 +188,9 @@ class Batcher:
     def _fill_threads(self) -> None:
         """Start every batch that may start."""
         self._is_fill_scheduled = False
-        while not self._is_stopped and (lane := self._lanes.next_lane()) is not None:
-            if not self._threads.idle[lane] or self._is_window_open(lane):
-                break
-            self._start_batch(self._lanes.take(lane))
-
-    def _start_batch(self, batch: Batch) -> None:
-        batch.started = self._loop.time()
-        batch.began = now = perf_counter()
-        for row in batch.rows:
-            row.submission.started = row.submission.started or now
-        self._metrics.queue_seconds.observe(now - min(r.submission.entered for r in batch.rows))
-        self._threads.run(batch)
-
-    def _is_window_open(self, lane: Lane) -> bool:
-        """Whether to wait for a fuller batch; if so, `_close_window` tries again at its end."""
-        wait_s = self._lanes.window_left_s(lane, self._loop.time())
-        if wait_s and self._window is None:
+        wait_s = self._dispatch.fill()
+        if wait_s and self._window is None and not self._is_stopped:
             self._window = self._loop.call_later(wait_s, self._close_window)
-        return wait_s > 0
 
     def _close_window(self) -> None:
         self._window = None
@@ -214,8 +199,7 @@ class Batcher:
     # Finishing batches
 
     def _finish(self, batch: Batch, outcome: RunOutcome) -> None:
-        """Pass the output of a batch to its requests, and start the next batches."""
-        self._lanes.remove(batch)
+        """Pass the output of a batch to its requests."""
         self._recorder.trace(batch, failed=isinstance(outcome, BaseException))
         if isinstance(outcome, BaseException):
             _fail(batch, outcome)
@@ -226,11 +210,12 @@ class Batcher:
             for place, row in enumerate(batch.rows):
                 row.submission.fill(row.index, outcome[place : place + 1])
             self._recorder.record(batch)
-        self._fill_threads()
+        self._metrics.add_thread_seconds(*self._dispatch.thread_seconds())
+        if self._settings.max_queue_delay_ms:
+            self._fill_threads()  # the thread may have found a window open
 
     def _lose(self, batch: Batch) -> None:
         """Fail the requests of a batch whose thread died."""
-        self._lanes.remove(batch)
         _fail(batch, EngineError("the engine failed on this batch"))
 
     # The end

@@ -1,4 +1,4 @@
-"""The engine's threads: which are idle, which run a batch, and what follows when one fails.
+"""The engine's threads: how they start and end, and what follows when one fails.
 
 A thread that dies is replaced after a new one has proven that the engine still runs. A thread that
 hangs cannot be ended, so the whole process gives up and is replaced.
@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from predictor.batcher.dispatch import Dispatch
 from predictor.batcher.submission import Batch
 from predictor.batcher.worker import EngineRun, RunOutcome, Worker, can_run
 from predictor.types import Lane
@@ -41,12 +42,13 @@ class ThreadEvents:
 
 
 class EngineThreads:
-    """Threads by lane. Call `start`, `run` and `close` on one event loop."""
+    """Threads by lane. Call `start` and `close` on one event loop."""
 
     def __init__(
         self,
         run: EngineRun,
         metrics: ModelMetrics,
+        dispatch: Dispatch,
         *,
         threads: int,
         engine_timeout_s: float,
@@ -55,6 +57,7 @@ class EngineThreads:
         """Prepare; nothing runs yet.
 
         Args:
+            dispatch: gives the threads their batches.
             threads: threads of each lane.
             engine_timeout_s: longest run of one batch, and of the proof of a new thread.
         """
@@ -63,9 +66,8 @@ class EngineThreads:
         self._threads = threads
         self._engine_timeout_s = engine_timeout_s
         self._events = events
-        # Idle threads by lane.
-        self.idle: dict[Lane, list[Worker]] = {lane: [] for lane in Lane}
-        self._busy: set[Worker] = set()
+        self._dispatch = dispatch
+        self._workers: set[Worker] = set()
         self._restarts = 0
         self._replacing = 0
         self._is_closed = True
@@ -81,40 +83,37 @@ class EngineThreads:
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._is_closed = False
-        for lane, idle in self.idle.items():
-            idle.extend(self._worker(lane) for _ in range(self._threads))
+        for lane in Lane:
+            for _ in range(self._threads):
+                self._add(lane)
         self._schedule_hang_check()
 
     def _schedule_hang_check(self) -> None:
         self._next_check = self._loop.time() + HANG_CHECK_S
         self._hang_check = self._loop.call_at(self._next_check, self._check_for_hang)
 
-    def _worker(self, lane: Lane) -> Worker:
-        return Worker(lane, self._run, self._finished, self._died, self._loop)
+    def _add(self, lane: Lane) -> None:
+        worker = Worker(
+            lane,
+            self._run,
+            next_batch=self._dispatch.next_batch,
+            on_done=self._finished,
+            on_died=self._died,
+            loop=self._loop,
+        )
+        self._workers.add(worker)
+        self._dispatch.add(worker)
 
-    def run(self, batch: Batch) -> None:
-        """Hand a batch to an idle thread of its lane; there must be one."""
-        worker = self.idle[batch.lane].pop()
-        self._busy.add(worker)
-        worker.assign(batch)
-
-    def _finished(self, worker: Worker, batch: Batch, outcome: RunOutcome) -> None:
-        if worker not in self._busy:  # it was given up as hung
-            return
-        self._busy.discard(worker)
-        worker.batch = None
-        self.idle[worker.lane].append(worker)
-        self._events.on_done(batch, outcome)
+    def _finished(self, batch: Batch, outcome: RunOutcome) -> None:
+        if not self._is_closed:  # else it was given up as hung
+            self._events.on_done(batch, outcome)
 
     def _died(self, worker: Worker) -> None:
         """A thread ended by itself: its batch is lost, and it is replaced if it may be."""
-        batch = worker.batch
-        if worker in self._busy and batch is not None:
-            self._busy.discard(worker)
-            worker.batch = None
+        self._workers.discard(worker)
+        batch = self._dispatch.remove(worker)
+        if batch is not None:
             self._events.on_lost(batch)
-        elif worker in self.idle[worker.lane]:
-            self.idle[worker.lane].remove(worker)
         if self._is_closed:
             return
         self._restarts += 1
@@ -133,7 +132,7 @@ class EngineThreads:
         if not is_alive:
             self._give_up("the engine does not come back")
         elif not self._is_closed:
-            self.idle[lane].append(self._worker(lane))
+            self._add(lane)
             self._events.on_replaced()
 
     def _check_for_hang(self) -> None:
@@ -141,11 +140,11 @@ class EngineThreads:
         now = self._loop.time()
         limit = self._engine_timeout_s
         late_s = now - self._next_check
+        running = self._dispatch.running()
         if late_s > LATE_S:
-            for worker in self._busy:
-                if worker.batch is not None:
-                    worker.batch.started += late_s
-        if any(worker.batch and now - worker.batch.started > limit for worker in self._busy):
+            for batch in running:
+                batch.started += late_s
+        if any(now - batch.started > limit for batch in running):
             self._give_up(f"a batch has run for more than {limit:.0f} s")
         if not self._is_closed:
             self._schedule_hang_check()
@@ -162,10 +161,10 @@ class EngineThreads:
         self._is_closed = True
         if self._hang_check is not None:
             self._hang_check.cancel()
-        workers = [*self._busy, *(worker for idle in self.idle.values() for worker in idle)]
-        for worker in workers:
+        self._dispatch.close()
+        for worker in self._workers:
             worker.stop()
-        return workers
+        return list(self._workers)
 
 
 async def join(workers: list[Worker]) -> None:

@@ -71,6 +71,11 @@ class Lanes:
         return not waiting.tokens or waiting.tokens + tokens <= self._settings.max_queue_tokens
 
     @property
+    def is_wide(self) -> bool:
+        """Whether a batch runs on all threads."""
+        return self._wide
+
+    @property
     def rows(self) -> int:
         query, ingest = self._waiting.values()
         return len(query) + len(ingest)

@@ -27,6 +27,7 @@ class BatchRecorder:
         """Count a batch that succeeded."""
         metrics = self._metrics
         count = len(batch.rows)
+        metrics.queue_seconds.observe(batch.began - min(r.submission.entered for r in batch.rows))
         metrics.run_seconds.observe(batch.ran_s)
         metrics.batch_tokens.observe(batch.tokens)
         metrics.batch_rows.observe(count)

@@ -133,3 +133,15 @@ class Batch:
     ran_s: float = 0.0
     # Places of the rows whose output is not finite.
     not_finite: Sequence[int] = ()
+
+    def start(self, now: float, began: float) -> None:
+        """Set when it starts, for itself and for the requests that it is the first batch of.
+
+        Args:
+            now: on the event loop's clock, seconds.
+            began: on `time.perf_counter`, seconds.
+        """
+        self.started = now
+        self.began = began
+        for row in self.rows:
+            row.submission.started = row.submission.started or began

@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 INGEST_NICE = 5
 
 RunOutcome = FloatRows | BaseException
-OnDone = Callable[["Worker", Batch, RunOutcome], None]
+NextBatch = Callable[["Worker"], Batch | None]
+OnDone = Callable[[Batch, RunOutcome], None]
 OnDied = Callable[["Worker"], None]
 
 
@@ -63,16 +64,14 @@ def _lower_priority() -> None:
 
 
 class Worker:
-    """Runs the batches of one lane; an ingest thread yields the CPU to the others.
-
-    Owned by the event loop: `assign` and `stop` are called there, `on_done` and `on_died` run
-    there.
-    """
+    """Runs the batches of one lane; an ingest thread yields the CPU to the others."""
 
     def __init__(
         self,
         lane: Lane,
         run: EngineRun,
+        *,
+        next_batch: NextBatch,
         on_done: OnDone,
         on_died: OnDied,
         loop: asyncio.AbstractEventLoop,
@@ -80,13 +79,14 @@ class Worker:
         """Start the thread.
 
         Args:
-            on_done: called with each batch that ran.
-            on_died: called when the thread ended by itself.
+            next_batch: called in the thread after each batch, for the one to run now; None: it
+                waits for one to be assigned.
+            on_done: called on the loop with each batch that ran.
+            on_died: called on the loop when the thread ended by itself.
         """
         self.lane = lane
-        # The batch that was assigned last and is not done.
-        self.batch: Batch | None = None
         self._run = run
+        self._next_batch = next_batch
         self._on_done = on_done
         self._on_died = on_died
         self._loop = loop
@@ -98,7 +98,6 @@ class Worker:
 
     def assign(self, batch: Batch) -> None:
         """Run a batch next; the worker must be idle."""
-        self.batch = batch
         self._inbox.put(batch)
 
     def stop(self) -> None:
@@ -114,12 +113,20 @@ class Worker:
         try:
             if self.lane is Lane.INGEST:
                 _lower_priority()
-            while (batch := self._inbox.get()) is not None:
-                outcome = self._attempt(batch)
-                self._call_on_loop(self._on_done, self, batch, outcome)
+            batch = self._inbox.get()
+            while batch is not None:
+                batch = self._finish(batch) or self._inbox.get()
         except BaseException:  # whatever ends the thread, its owner must learn of it
             logger.critical("an engine thread died", exc_info=True)
             self._call_on_loop(self._on_died, self)
+
+    def _finish(self, batch: Batch) -> Batch | None:
+        """Run a batch and report it; returns the next one, so that nothing stands still between."""
+        outcome = self._attempt(batch)
+        try:
+            return self._next_batch(self)
+        finally:
+            self._call_on_loop(self._on_done, batch, outcome)
 
     def _attempt(self, batch: Batch) -> RunOutcome:
         started = time.perf_counter()
@@ -151,9 +158,10 @@ async def can_run(run: EngineRun, lane: Lane, timeout_s: float) -> bool:
     worker = Worker(
         lane,
         run,
-        lambda worker, batch, outcome: conclude(not isinstance(outcome, BaseException)),
-        lambda worker: conclude(False),
-        loop,
+        next_batch=lambda worker: None,
+        on_done=lambda batch, outcome: conclude(not isinstance(outcome, BaseException)),
+        on_died=lambda worker: conclude(False),
+        loop=loop,
     )
     submission = Submission(1, lane, loop.time(), loop.create_future())
     worker.assign(Batch([Row((0,), submission, 0)], 1, lane, wide=False))

@@ -4,6 +4,7 @@
 the engine and may use all threads.
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol
@@ -85,15 +86,19 @@ class OnnxEngine:
 
 
 class NullEngine:
-    """Answers at once with constant vectors: what is left to measure is the wire around it."""
+    """Answers with constant vectors: what is left to measure is the server around it."""
 
-    def __init__(self, dimensions: int, threads: int) -> None:
+    def __init__(self, dimensions: int, threads: int, delay_s: float = 0.0) -> None:
+        """delay_s: what a batch takes, as on a device, while other threads may run."""
         self.threads = threads
+        self._delay_s = delay_s
         self.outputs = frozenset({EngineOutput.EMBEDDING})
         self._rows = np.random.default_rng(0).standard_normal((4096, dimensions), dtype=np.float32)
 
     def run(self, rows: Rows, *, wide: bool = False) -> FloatRows:
         del wide
+        if self._delay_s:
+            time.sleep(self._delay_s)
         if len(rows) <= len(self._rows):
             return self._rows[: len(rows)]
         return np.resize(self._rows, (len(rows), self._rows.shape[1]))

@@ -102,7 +102,7 @@ def _load_version(folder: Path, name: str, version: str, model: ModelSettings) -
     candidates = candidate_variants(bundle, model.variant, device)
     if model.null_engine:
         variant: VariantName = candidates[0]
-        engine: Engine = NullEngine(bundle.dimensions, threads)
+        engine: Engine = NullEngine(bundle.dimensions, threads, model.null_engine_ms / 1000)
     else:
         variant, engine = _load_first_proven(
             folder, bundle, tokenizer, candidates, device=device, threads=threads

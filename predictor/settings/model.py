@@ -115,6 +115,14 @@ class ModelSettings(Struct, frozen=True, kw_only=True):
             "without an engine.",
         ),
     ] = False
+    null_engine_ms: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=10_000,
+            description="Milliseconds that each batch takes with --null-engine, as on a device.",
+        ),
+    ] = 0.0
 
 
 def model_path(settings: ModelSettings) -> Path:

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-from .. import environments
+from .. import environments, scrape
 from ..harness import Harness, Sample, figure
 from ..report import IN_PROCESS, OURS, OURS_INT8, TableRow
 from ..servers import RunningServer, started
 
 SECTION = "efficiency"
 CLIENTS = 64
-KEY = "tokens_per_second"
+KEY, IDLE = "tokens_per_second", "idle"
 VARIANTS = {"fp32": OURS, "int8": OURS_INT8}
 
 
@@ -42,9 +42,11 @@ def run(harness: Harness) -> list[TableRow]:
     library = figure(samples["library"], KEY)
     rows = [TableRow(SECTION, "sentence-transformers, batch 32", "tokens/s", {IN_PROCESS: library})]
     for variant, column in VARIANTS.items():
+        idle = figure(samples[f"served {variant}"], IDLE)
         ours, engine = (figure(samples[f"{name} {variant}"], KEY) for name in ("served", "engine"))
         rows += [
             TableRow(SECTION, f"served, c={CLIENTS}", "tokens/s", {column: ours}),
+            TableRow(SECTION, "engine idle while texts waited", "share", {column: idle}),
             TableRow(SECTION, "engine alone, best batches", "tokens/s", {column: engine}),
             TableRow(SECTION, "served ÷ engine alone", "ratio", {column: ours.over(engine)}),
             TableRow(
@@ -55,6 +57,12 @@ def run(harness: Harness) -> list[TableRow]:
 
 
 def served(harness: Harness, server: RunningServer) -> Sample:
+    before = scrape.read(server)
     result = harness.load(server, clients=CLIENTS)
+    during = scrape.read(server).since(before)
     tokens = harness.mixed.tokens_in_first(result.requests)
-    return {KEY: tokens / result.seconds, "errors": result.errors}
+    return {
+        KEY: tokens / result.seconds,
+        IDLE: scrape.idle_share(during),
+        "errors": result.errors,
+    }

@@ -17,7 +17,6 @@ from tests.integration.bad_input.asking import (
     refused,
 )
 
-
 NEAR = {"minilm2", "MiniLM", "mini lm"}
 
 
