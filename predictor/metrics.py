@@ -4,7 +4,11 @@ Registered at import, so that a scrape before the first request shows them. The 
 bounded: model and version are the server's own names, never the client's text.
 """
 
-from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+from bisect import bisect_left
+from collections.abc import Mapping
+
+import prometheus_client
+from prometheus_client import Counter, Gauge, disable_created_metrics
 
 from predictor.types import ProtocolName
 
@@ -44,6 +48,22 @@ STAGE_BUCKETS = (0.00005, 0.0002, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 POWERS = tuple(float(2**n) for n in range(15))
 RATIOS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75)
 MODEL = ("model", "version")
+
+
+class Histogram(prometheus_client.Histogram):
+    """The library's, whose observation takes twice as long: it looks through all of its buckets.
+
+    A request makes nine observations.
+    """
+
+    def observe(self, amount: float, exemplar: Mapping[str, str] | None = None) -> None:
+        """Count one value; only for a child, which has all labels."""
+        if exemplar is not None:
+            super().observe(amount, dict(exemplar))
+            return
+        self._sum.inc(amount)
+        self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
+
 
 # Requests
 

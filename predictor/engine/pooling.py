@@ -3,6 +3,8 @@
 Pure numpy on float32. Pooling is needed only for graphs that do not pool themselves.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -45,6 +47,11 @@ def finish(rows: FloatRows, dimensions: int | None, normalize: bool) -> FloatRow
         rows = rows[:, :dimensions]
     if not normalize:
         return np.ascontiguousarray(rows)
-    norms = np.sqrt(np.vecdot(rows, rows))
-    unit: FloatRows = rows / np.maximum(norms, SMALLEST_NORM)[:, None]
+    squares = np.vecdot(rows, rows)
+    if len(rows) == 1:
+        # The same numbers in half the time: a square root in float64 rounds to that in float32.
+        norm = np.float32(math.sqrt(squares[0]))
+        single: FloatRows = rows / max(norm, SMALLEST_NORM)
+        return single
+    unit: FloatRows = rows / np.maximum(np.sqrt(squares), SMALLEST_NORM)[:, None]
     return unit

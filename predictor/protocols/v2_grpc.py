@@ -13,6 +13,7 @@ from predictor.kserve_sdk import messages
 from predictor.protocols.codec import Decoded, Encoded, Headers
 from predictor.protocols.v2_codec import TensorCodec
 from predictor.protocols.v2_tensors import (
+    NO_PARAMETERS,
     InferParameters,
     NamedInput,
     TensorForm,
@@ -95,15 +96,15 @@ class V2GrpcForm:
         """See `Form.decode`. body: a ModelInferRequest."""
         del headers
         form = self._tensors
-        check_inputs(form, len(body.inputs))
-        check_outputs(form, [output.name for output in body.outputs])
-        contents = _contents(body)
-        texts = {
-            tensor.name: texts_of(
-                form, NamedInput(tensor.name, tensor.datatype, list(tensor.shape), data)
-            )
-            for tensor, data in zip(body.inputs, contents, strict=True)
-        }
+        inputs = body.inputs
+        check_inputs(form, len(inputs))
+        if outputs := body.outputs:
+            check_outputs(form, [output.name for output in outputs])
+        texts: dict[str, list[str]] = {}
+        for tensor, data in zip(inputs, _contents(body), strict=True):
+            name = tensor.name
+            given = NamedInput(name, tensor.datatype, list(tensor.shape), data)
+            texts[name] = texts_of(form, given)
         check_given_once(form, len(texts))
         return form.request(texts, parameters_of(body.parameters)), body.id
 
@@ -164,8 +165,10 @@ def _contents(message: InferRequest) -> list[list[bytes]]:
             raise InvalidInput("one input takes one raw_input_contents and no contents")
         return [split_bytes(content) for content in raw]
     for tensor, elements in zip(message.inputs, typed, strict=True):
+        if elements:
+            continue
         is_empty = list(tensor.shape) in ([0], [0, 1])
-        if not elements and not is_empty and tensor.datatype == "BYTES":
+        if not is_empty and tensor.datatype == "BYTES":
             raise EmptyInput(
                 f"input {tensor.name!r} has neither bytes_contents nor raw_input_contents"
             )
@@ -178,6 +181,8 @@ def parameters_of(message: Any) -> InferParameters:
     Raises:
         InvalidInput: one of ours has a value of another type.
     """
+    if not message:
+        return NO_PARAMETERS
     values: dict[str, Any] = {}
     for name, value in message.items():
         if name not in InferParameters.__struct_fields__:

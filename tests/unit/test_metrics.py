@@ -4,8 +4,12 @@ import time
 from collections.abc import Iterator
 from statistics import median
 
+import prometheus_client
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from predictor.metrics import SECONDS, Histogram
 from predictor.timeline import Timeline
 from predictor.version_metrics import ModelMetrics, observe_request
 from tests.unit.untraced import untraced
@@ -41,3 +45,15 @@ def test_observing_a_request_takes_microseconds(trace: str) -> None:
             medians.append(median(observed(trace) for _ in range(2000)))
     print(f"observing a request: {min(medians) * 1e6:.1f} µs")
     assert min(medians) < MOST_S
+
+
+@given(st.lists(st.floats(0, 40) | st.sampled_from(SECONDS), min_size=1, max_size=20))
+def test_a_histogram_counts_as_the_librarys_does(amounts: list[float]) -> None:
+    texts = []
+    for kind in (Histogram, prometheus_client.Histogram):
+        registry = prometheus_client.CollectorRegistry()
+        child = kind("seconds", "", ("model",), buckets=SECONDS, registry=registry)
+        for amount in amounts:
+            child.labels("m").observe(amount)
+        texts.append(prometheus_client.generate_latest(registry))
+    assert texts[0] == texts[1]

@@ -7,8 +7,6 @@ a client without a key can make the server hold no more than one window of flow 
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -110,25 +108,19 @@ class Messages:
             DeadlineExceeded: the client did not send it in time.
             TooManyBytes: other calls wait for large messages.
         """
-        with self._timed() as waiting:
-            try:
-                message = await context.read()
-            except asyncio.CancelledError:
-                if waiting.refusal is None:
-                    raise
-                error, reason = waiting.refusal
-                refused(reason)
-                raise error from None
-        return message if isinstance(message, bytes) else None
-
-    @contextmanager
-    def _timed(self) -> Iterator[_Waiting]:
         waiting = _Waiting(asyncio.current_task())
         self._waiting[waiting] = None
         if self._timer is None:
             self._set_timer()
         try:
-            yield waiting
+            message = await context.read()
+            return message if isinstance(message, bytes) else None
+        except asyncio.CancelledError:
+            if waiting.refusal is None:
+                raise
+            error, reason = waiting.refusal
+            refused(reason)
+            raise error from None
         finally:
             del self._waiting[waiting]
             if waiting.ticks >= CHARGED_TICKS:

@@ -14,13 +14,13 @@ class Watch:
 
     __slots__ = ("_request", "_task", "_watcher", "is_known", "left")
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, task: "asyncio.Task[None] | None") -> None:
         # Whether the client has disconnected.
         self.left = False
         # Whether the timer of `Watches` has seen this request before.
         self.is_known = False
         self._request = request
-        self._task = asyncio.current_task()
+        self._task = task
         self._watcher: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
@@ -44,10 +44,14 @@ class Watches:
     def __init__(self) -> None:
         self._running: set[Watch] = set()
         self._timer: asyncio.TimerHandle | None = None
+        # Kept, because asking for it is a system call (Python 3.11).
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def begin(self, request: Request) -> Watch:
         """Watch a request; call this in the request's task, and `end` when it has ended."""
-        watch = Watch(request)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        watch = Watch(request, asyncio.current_task(self._loop))
         self._running.add(watch)
         if self._timer is None:
             self._set_timer()

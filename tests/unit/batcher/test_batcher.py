@@ -174,13 +174,22 @@ async def test_a_request_larger_than_its_lane_enters_in_pieces_and_keeps_its_ord
     rows = [[n] * (1 + n % 7) for n in range(500)]
     async with batcher(engine, threads=2, max_queue_tokens=64, max_batch_tokens=16) as owner:
         lanes = owner._lanes
-        engine.fault = lambda rows: waiting.append(lanes.tokens_of(Lane.INGEST))
+
+        def hold_the_fifth(rows: Rows) -> None:
+            waiting.append(lanes.tokens_of(Lane.INGEST))
+            if len(waiting) == 4:
+                engine.gate.clear()
+
+        engine.fault = hold_the_fifth
         task = asyncio.create_task(owner.embed(rows, Lane.INGEST, None))
         await until(lambda: len(waiting) > 3)
         assert owner._lanes.accepted_tokens > owner._lanes.tokens
         with pytest.raises(Overloaded):
             owner.submit(rows, Lane.INGEST, None)
-        await owner.embed([[1] * 16], Lane.INGEST, None)  # half of the lane is free for others
+        # Half of the lane is free for others.
+        other = owner.submit([[1] * 16], Lane.INGEST, None)
+        engine.gate.set()
+        await other.future
         vectors = await task
         assert (owner._lanes.accepted_tokens, owner._lanes.accepted_rows) == (0, 0)
         await owner.embed(rows, Lane.INGEST, None)

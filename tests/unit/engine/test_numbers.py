@@ -86,6 +86,17 @@ def test_dimensions_are_cut_before_normalising() -> None:
     assert cut.flags.c_contiguous
 
 
+@given(st.integers(0, 2**32 - 1), st.floats(-30, 18))
+def test_a_row_alone_is_bit_for_bit_the_row_among_others(seed: int, exponent: float) -> None:
+    scale = np.float32(10.0**exponent)
+    together = np.random.default_rng(seed).standard_normal((3, 48)).astype(np.float32) * scale
+    finished = pooling.finish(together, None, normalize=True)
+    for place in range(3):
+        alone = pooling.finish(together[place : place + 1], None, normalize=True)
+        assert alone.dtype == np.float32
+        assert alone.tobytes() == finished[place : place + 1].tobytes()
+
+
 def test_without_normalising_the_row_is_as_the_model_gave_it() -> None:
     assert pooling.finish(rows(), None, normalize=False).tolist() == rows().tolist()
 
