@@ -160,7 +160,8 @@ class Lanes:
         if wide:
             rows = waiting.take_all()
         else:
-            rows = waiting.take(scheduling.fair_budget(load, waiting.tokens, budget), max_rows)
+            share = scheduling.fair_budget(load, waiting.tokens, budget)
+            rows = waiting.take(share, max_rows, scheduling.WINDOW_BUDGETS * budget)
         tokens = sum(len(row.ids) for row in rows)
         if (oversize := self._oversize.get(lane)) is not None:
             oversize.queued_tokens -= sum(len(r.ids) for r in rows if r.submission is oversize)

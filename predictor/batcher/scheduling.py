@@ -2,7 +2,10 @@
 
 The oldest row of a lane is always in its next batch, so nothing starves; its batch mates are the
 rows nearest to it in length, because attention runs on a padded view and unequal lengths are the
-one thing that packing cannot save. Budgets are in tokens; where rows are padded to the longest,
+one thing that packing cannot save. Mates come from the oldest rows only, a window of two budgets:
+if all that waits could be a mate, rows of rare lengths would be overtaken again and again. A row
+that is not in the window yet is overtaken by nobody, and one that is in it by younger rows in no
+more batches than there are older rows in the window. Budgets are in tokens; where rows are padded to the longest,
 padding counts too: such a batch has as many cells as rows times the longest.
 """
 
@@ -19,6 +22,8 @@ T = TypeVar("T")
 # A batch mate is at most twice as long as the oldest row plus this, and the other way round.
 LENGTH_RATIO = 2
 LENGTH_SLACK = 8
+# Budgets of the oldest rows that a batch is chosen from.
+WINDOW_BUDGETS = 2
 # Batches under this many tokens cost more in overhead than spreading them over threads gains.
 SMALLEST_SHARE = 128
 
@@ -105,15 +110,34 @@ class WaitingRows(Generic[T]):
         """Arrival of the row that has waited longest; None: there is none."""
         return next(iter(self._by_age.values()))[1] if self._by_age else None
 
-    def take(self, budget: int, max_rows: int) -> list[T]:
-        """Remove and return the next batch, shortest row first."""
+    def take(self, budget: int, max_rows: int, window: int) -> list[T]:
+        """Remove and return the next batch, shortest row first.
+
+        Args:
+            window: tokens of the oldest rows that it is chosen from.
+        """
         number, (length, _, _) = next(iter(self._by_age.items()))
-        anchor = bisect_left(self._by_length, (length, number))
-        low, high = choose_mates(self._by_length, anchor, budget, max_rows, padded=self._padded)
-        chosen = self._by_length[low:high]
-        del self._by_length[low:high]
+        oldest = self._oldest(window)
+        anchor = bisect_left(oldest, (length, number))
+        low, high = choose_mates(oldest, anchor, budget, max_rows, padded=self._padded)
+        chosen = oldest[low:high]
+        for row in chosen:
+            del self._by_length[bisect_left(self._by_length, row)]
         self.tokens -= sum(length for length, _ in chosen)
         return [self._by_age.pop(number)[2] for _, number in chosen]
+
+    def _oldest(self, window: int) -> list[tuple[int, int]]:
+        """Length and number of the oldest rows, by length: up to `window` tokens, at least one."""
+        if self.tokens <= window:
+            return list(self._by_length)
+        rows: list[tuple[int, int]] = []
+        total = 0
+        for number, (length, _, _) in self._by_age.items():
+            total += length
+            if rows and total > window:
+                break
+            rows.append((length, number))
+        return sorted(rows)
 
     def take_all(self) -> list[T]:
         """Remove and return every row, shortest first."""

@@ -11,6 +11,9 @@ from predictor.types import Lane
 LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=60)
 BUDGETS = st.integers(1, 1024)
 MAX_ROWS = st.integers(0, 20)
+# More tokens than wait.
+WINDOW = 100_000
+WINDOWS = st.integers(1, 2048)
 
 
 def filled(lengths: list[int]) -> WaitingRows[int]:
@@ -51,15 +54,15 @@ def test_cells_are_rows_times_the_longest(lengths: list[int]) -> None:
     assert filled(lengths).cells == max(lengths) * len(lengths)
 
 
-@given(LENGTHS, BUDGETS, MAX_ROWS)
+@given(LENGTHS, BUDGETS, MAX_ROWS, WINDOWS)
 def test_every_row_is_taken_exactly_once_and_the_oldest_is_always_next(
-    lengths: list[int], budget: int, max_rows: int
+    lengths: list[int], budget: int, max_rows: int, window: int
 ) -> None:
     rows, left = filled(lengths), list(range(len(lengths)))
     while len(rows):
         assert rows.tokens == sum(lengths[number] for number in left)
         assert rows.oldest() == float(left[0])
-        batch = rows.take(budget, max_rows)
+        batch = rows.take(budget, max_rows, window)
         assert left[0] in batch
         for number in batch:
             left.remove(number)
@@ -77,13 +80,13 @@ def test_discarded_rows_are_never_taken(lengths: list[int], data: st.DataObject)
         rows.discard(number)  # twice does no harm
     numbers: list[int] = []
     while len(rows):
-        numbers += rows.take(256, 0)
+        numbers += rows.take(256, 0, WINDOW)
     assert sorted(numbers) == sorted(set(range(len(lengths))) - dropped)
 
 
 @given(LENGTHS)
 def test_a_batch_is_sorted_by_length(lengths: list[int]) -> None:
-    batch = filled(lengths).take(10_000, 0)
+    batch = filled(lengths).take(10_000, 0, WINDOW)
     assert [lengths[n] for n in batch] == sorted(lengths[n] for n in batch)
 
 
@@ -95,7 +98,61 @@ def test_taking_all_ignores_how_unequal_the_rows_are() -> None:
 
 def test_mates_are_the_nearest_in_length_and_not_the_oldest() -> None:
     rows = filled([100, 10, 90, 105])
-    assert sorted(rows.take(300, 0)) == [0, 2, 3]
+    assert sorted(rows.take(300, 0, WINDOW)) == [0, 2, 3]
+
+
+def test_mates_come_from_the_oldest_rows_only() -> None:
+    rows = filled([100, 20, 20, 100, 100])
+    assert rows.take(300, 0, 250) == [0, 3]
+    assert rows.take(300, 0, 250) == [1, 2]
+
+
+def in_window(lengths: dict[int, int], window: int) -> dict[int, int]:
+    """The number of older rows, for each row of the window; `lengths` by row, the oldest first."""
+    older: dict[int, int] = {}
+    total = 0
+    for number, length in lengths.items():
+        total += length
+        if older and total > window:
+            break
+        older[number] = len(older)
+    return older
+
+
+@given(
+    st.lists(st.integers(1, 300) | st.just(0), min_size=1, max_size=80),
+    BUDGETS,
+    MAX_ROWS,
+    st.integers(1, 600),
+)
+def test_how_often_younger_rows_run_first(
+    arrivals: list[int], budget: int, max_rows: int, window: int
+) -> None:
+    """0 among the arrivals stands for a batch that starts."""
+    rows: WaitingRows[int] = WaitingRows()
+    waiting: dict[int, int] = {}
+    most: dict[int, int] = {}
+    overtaken: dict[int, int] = {}
+    number = 0
+    for length in [*arrivals, *[0] * len(arrivals)]:
+        if length:
+            rows.add(length, float(number), number)
+            waiting[number] = length
+            number += 1
+            continue
+        if not waiting:
+            continue
+        older = in_window(waiting, window)
+        batch = rows.take(budget, max_rows, window)
+        assert set(batch) <= set(older)
+        for row in batch:
+            del waiting[row]
+        for row, count in older.items():
+            most.setdefault(row, count)
+            if row in waiting and max(batch) > row:
+                overtaken[row] = overtaken.get(row, 0) + 1
+    assert not waiting
+    assert all(overtaken.get(row, 0) <= count for row, count in most.items())
 
 
 def load(query: int = 0, ingest: int = 0, *, workers: int = 2, wide: bool = False) -> EngineLoad:
