@@ -5,8 +5,8 @@ rows nearest to it in length, because attention runs on a padded view and unequa
 one thing that packing cannot save. Mates come from the oldest rows only, a window of two budgets:
 if all that waits could be a mate, rows of rare lengths would be overtaken again and again. A row
 that is not in the window yet is overtaken by nobody, and one that is in it by younger rows in no
-more batches than there are older rows in the window. Budgets are in tokens; where rows are padded to the longest,
-padding counts too: such a batch has as many cells as rows times the longest.
+more batches than there are older rows in the window. Budgets are in tokens; where rows are padded
+to the longest, padding counts too: such a batch has as many cells as rows times the longest.
 """
 
 from bisect import bisect_left, insort

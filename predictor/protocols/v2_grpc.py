@@ -103,8 +103,8 @@ class V2GrpcForm:
         texts: dict[str, list[str]] = {}
         for tensor, data in zip(inputs, _contents(body), strict=True):
             name = tensor.name
-            given = NamedInput(name, tensor.datatype, list(tensor.shape), data)
-            texts[name] = texts_of(form, given)
+            named = NamedInput(name, tensor.datatype, list(tensor.shape), data)
+            texts[name] = texts_of(form, named)
         check_given_once(form, len(texts))
         return form.request(texts, parameters_of(body.parameters)), body.id
 
