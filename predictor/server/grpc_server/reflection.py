@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import grpc
-from grpc_reflection.v1alpha.reflection import SERVICE_NAME, ReflectionServicer
+from grpc_reflection.v1alpha.reflection import SERVICE_NAME, aio
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from predictor.errors import DeadlineExceeded, PredictorError, TooManyRequests
@@ -31,7 +31,7 @@ class ReflectionService:
             services: the names of those that are described.
             messages: reads the messages of calls.
         """
-        self._servicer = ReflectionServicer((*services, SERVICE_NAME))
+        self._servicer = aio.ReflectionServicer((*services, SERVICE_NAME))
         self._messages = messages
         self._streams = 0
 

@@ -147,7 +147,6 @@ CALLERS: list[Action] = [
     _finish(1),
     _finish(2),
     lambda story: story.dispatch.discard(story.requests[0]),
-    _admit(30),
 ]
 
 

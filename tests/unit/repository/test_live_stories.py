@@ -86,7 +86,7 @@ class Life:
             assert ready(*key) == float(row.state is READY)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(STEPS, min_size=3, max_size=14),
     st.sampled_from(["latest:1", "latest:2", "all", "specific:1,3", "latest:1;b=all"]),
