@@ -175,7 +175,10 @@ class Connections:
         Otherwise clients that send large bodies and stop would keep all others from sending any,
         until their clocks end them.
         """
+        # A closed connection gives its bytes back in a later turn of the loop.
+        waiting = self.ledger.waiting
         for connection in sorted(unfinished, key=lambda each: each.charged, reverse=True):
-            if self.ledger.waiting <= self.ledger.limit * SHED_TO:
+            if waiting <= self.ledger.limit * SHED_TO:
                 return
+            waiting -= connection.charged
             self.abort(connection, "waiting")
