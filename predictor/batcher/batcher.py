@@ -210,7 +210,6 @@ class Batcher:
             for place, row in enumerate(batch.rows):
                 row.submission.fill(row.index, outcome[place : place + 1])
             self._recorder.record(batch)
-        self._metrics.add_thread_seconds(*self._dispatch.thread_seconds())
         if self._settings.max_queue_delay_ms:
             self._fill_threads()  # the thread may have found a window open
 

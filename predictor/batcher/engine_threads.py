@@ -6,12 +6,13 @@ hangs cannot be ended, so the whole process gives up and is replaced.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from predictor.batcher.dispatch import Dispatch
 from predictor.batcher.submission import Batch
-from predictor.batcher.worker import EngineRun, RunOutcome, Worker, can_run
+from predictor.batcher.worker import EngineRun, RunOutcome, Worker, call_on_loop, can_run
 from predictor.types import Lane
 from predictor.version_metrics import ModelMetrics
 
@@ -68,6 +69,9 @@ class EngineThreads:
         self._events = events
         self._dispatch = dispatch
         self._workers: set[Worker] = set()
+        # Batches that ran, of which the loop does not know yet; from any thread.
+        self._ended: deque[tuple[Batch, RunOutcome]] = deque()
+        self._is_reported = False
         self._restarts = 0
         self._replacing = 0
         self._is_closed = True
@@ -97,16 +101,34 @@ class EngineThreads:
             lane,
             self._run,
             next_batch=self._dispatch.next_batch,
-            on_done=self._finished,
+            on_done=self._report,
             on_died=self._died,
             loop=self._loop,
         )
         self._workers.add(worker)
         self._dispatch.add(worker)
 
-    def _finished(self, batch: Batch, outcome: RunOutcome) -> None:
-        if not self._is_closed:  # else it was given up as hung
-            self._events.on_done(batch, outcome)
+    def _report(self, batch: Batch, outcome: RunOutcome) -> None:
+        """Tell the loop of a batch that ran; called in its thread.
+
+        Batches that end while the loop is busy wake it once.
+        """
+        self._ended.append((batch, outcome))
+        if not self._is_reported:
+            self._is_reported = True
+            call_on_loop(self._loop, self._conclude)
+
+    def _conclude(self) -> None:
+        self._is_reported = False  # first: what ends from now on is reported again
+        try:
+            while self._ended:
+                batch, outcome = self._ended.popleft()
+                if not self._is_closed:  # else it was given up as hung
+                    self._events.on_done(batch, outcome)
+        finally:
+            if self._ended:  # an error must not keep the others waiting
+                self._loop.call_soon(self._conclude)
+        self._metrics.add_thread_seconds(*self._dispatch.thread_seconds())
 
     def _died(self, worker: Worker) -> None:
         """A thread ended by itself: its batch is lost, and it is replaced if it may be."""

@@ -81,7 +81,7 @@ class Worker:
         Args:
             next_batch: called in the thread after each batch, for the one to run now; None: it
                 waits for one to be assigned.
-            on_done: called on the loop with each batch that ran.
+            on_done: called in the thread with each batch that ran.
             on_died: called on the loop when the thread ended by itself.
         """
         self.lane = lane
@@ -118,7 +118,7 @@ class Worker:
                 batch = self._finish(batch) or self._inbox.get()
         except BaseException:  # whatever ends the thread, its owner must learn of it
             logger.critical("an engine thread died", exc_info=True)
-            self._call_on_loop(self._on_died, self)
+            call_on_loop(self._loop, self._on_died, self)
 
     def _finish(self, batch: Batch) -> Batch | None:
         """Run a batch and report it; returns the next one, so that nothing stands still between."""
@@ -126,7 +126,7 @@ class Worker:
         try:
             return self._next_batch(self)
         finally:
-            self._call_on_loop(self._on_done, batch, outcome)
+            self._on_done(batch, outcome)
 
     def _attempt(self, batch: Batch) -> RunOutcome:
         started = time.perf_counter()
@@ -140,10 +140,14 @@ class Worker:
         finally:
             batch.ran_s = time.perf_counter() - started
 
-    def _call_on_loop(self, callback: Callable[..., None], *args: object) -> None:
-        # The loop is closed only at the end of the process, when no request waits.
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(callback, *args)
+
+def call_on_loop(
+    loop: asyncio.AbstractEventLoop, callback: Callable[..., None], *args: object
+) -> None:
+    """Call something on the loop, from a thread; a loop that has ended does not call it."""
+    # It ends only at the end of the process, when no request waits.
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(callback, *args)
 
 
 async def can_run(run: EngineRun, lane: Lane, timeout_s: float) -> bool:
@@ -159,7 +163,9 @@ async def can_run(run: EngineRun, lane: Lane, timeout_s: float) -> bool:
         lane,
         run,
         next_batch=lambda worker: None,
-        on_done=lambda batch, outcome: conclude(not isinstance(outcome, BaseException)),
+        on_done=lambda batch, outcome: call_on_loop(
+            loop, conclude, not isinstance(outcome, BaseException)
+        ),
         on_died=lambda worker: conclude(False),
         loop=loop,
     )
