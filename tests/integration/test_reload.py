@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +205,11 @@ class Bystander:
 
 
 @contextmanager
-def serving(root: Path, bundles: dict[str, Path], *flags: str) -> Iterator[Site]:
-    server = Server(f"--model-dir={root}", "--cache-mb=0", "--drain-delay-s=0", *flags)
+def serving(
+    root: Path, bundles: dict[str, Path], *flags: str, wrapper: Sequence[str] = ()
+) -> Iterator[Site]:
+    flags = (f"--model-dir={root}", "--cache-mb=0", "--drain-delay-s=0", *flags)
+    server = Server(*flags, wrapper=wrapper)
     site = Site(server, root, bundles)
     try:
         yield site
@@ -743,23 +746,19 @@ def test_a_repository_api_that_is_asked_for_half_a_directory(site: Site) -> None
 # From nothing; a root that comes and goes; what may not be read
 
 
-def without_override() -> None:
-    """In the child: even root may read only what its mode allows."""
-    import ctypes
-
-    libc = ctypes.CDLL(None)
-    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
-
-
-@pytest.fixture
-def limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers that obey permissions, whoever runs the tests."""
-    real = subprocess.Popen
-    monkeypatch.setattr(subprocess, "Popen", partial(real, preexec_fn=without_override))
+# Runs a command that obeys permissions, whoever runs the tests: it drops CAP_DAC_OVERRIDE and
+# CAP_DAC_READ_SEARCH from what its programs may have. In a process of its own, because a fork of
+# this one, with gRPC's threads, may never come to its exec.
+OBEYS_PERMISSIONS = (
+    sys.executable,
+    "-c",
+    "import ctypes, os, sys\n"
+    "libc = ctypes.CDLL(None)\n"
+    "for capability in (1, 2): libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP\n"
+    "os.execv(sys.argv[1], sys.argv[1:])",
+)
 
 
-@pytest.mark.usefixtures("limited")
 def test_from_nothing_and_away_and_back(
     tmp_path: Path, bundles: dict[str, Path], token_file: Path
 ) -> None:
@@ -770,7 +769,10 @@ def test_from_nothing_and_away_and_back(
         f"--poll-interval-s={POLL_S}",
         f"--admin-token-file={token_file}",
     )
-    with serving(root, bundles, *flags) as site, ExitStack() as last:
+    with (
+        serving(root, bundles, *flags, wrapper=OBEYS_PERMISSIONS) as site,
+        ExitStack() as last,
+    ):
         # Empty: it runs, and is not ready.
         assert site.http.get("/v2/health/live").status_code == 200
         assert site.http.get("/v2/health/ready").status_code == 503
@@ -816,15 +818,16 @@ def test_from_nothing_and_away_and_back(
         assert len(blind) <= 4, "a line for each thing that happened, not for each look"
 
 
-def refused(*flags: str) -> tuple[int, str]:
+def refused(*flags: str, wrapper: Sequence[str] = ()) -> tuple[int, str]:
     """Exit code and the one line of a server that does not start."""
     ended = subprocess.run(
-        [sys.executable, "-m", "predictor", "serve", "--host=127.0.0.1", *FREE_PORTS, *flags],
+        [*wrapper, sys.executable, "-m", "predictor", "serve", "--host=127.0.0.1", *FREE_PORTS,
+         *flags],
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
         check=False,
-    )
+    )  # fmt: skip
     assert "Traceback" not in ended.stderr, ended.stderr
     lines = [line for line in ended.stderr.splitlines() if line.startswith("predictor: ")]
     assert len(lines) == 1, ended.stderr
@@ -839,12 +842,11 @@ def test_an_empty_repository_without_polling(tmp_path: Path) -> None:
     assert "m/01: not a version number" in line
 
 
-@pytest.mark.usefixtures("limited")
 def test_a_closed_repository_without_polling(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir()
     closed.chmod(0)
-    code, line = refused(f"--model-dir={closed}")
+    code, line = refused(f"--model-dir={closed}", wrapper=OBEYS_PERMISSIONS)
     assert code in (1, 2)
     assert "Permission denied" in line
 
