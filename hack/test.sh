@@ -3,7 +3,7 @@
 #
 # Installs what the tests need and runs the suite in a process more than there are cores: unit,
 # integration against a real server with a real model, contract tests with the official clients, and the
-# charts. About 11 minutes on two cores. It needs no port, file or service for itself, so several may run
+# charts. About 9 minutes on two cores. It needs no port, file or service for itself, so several may run
 # at once.
 #
 #   --coverage   measure which lines and branches the tests of this process reach
