@@ -1,10 +1,10 @@
 """Which batch runs on which thread, behind one lock.
 
-An engine's thread that is done takes its next batch here, without the event loop. By way of the
-loop it stood still for 3 ms between two batches (two cores, 64 clients): its result went to the
-loop, the loop came round, chose the next batch and woke the thread, which then waited for Python's
-lock. So the queue is changed by the loop, which admits and drops requests, and by the threads,
-which take batches; each method takes the lock once, and decides nothing itself (see `scheduling`).
+An engine's thread that is done takes its next batch here, without the event loop. When the loop
+chose it, the thread stood idle for 3 ms between two batches (two cores, 64 clients): its result
+waited for the next turn of the loop, and the thread, once woken, for Python's lock. So two sides
+change the queue: the loop admits and drops requests, and the threads take batches. Each method
+takes the lock once; what runs next is decided in `scheduling`.
 """
 
 import threading
@@ -133,7 +133,7 @@ class Dispatch:
             if wait_s > 0:
                 return mine, wait_s
             self._add_up()
-            worker = idle.pop()  # the caller first: it was added last
+            worker = idle.pop()  # the caller, if it is there: it was added last
             batch = self._running[worker] = lanes.take(lane)
             batch.start(now, self._added_up)
             if worker is caller:

@@ -127,9 +127,9 @@ class WaitingRows(Generic[T]):
         return [self._by_age.pop(number)[2] for _, number in chosen]
 
     def _oldest(self, window: int) -> list[tuple[int, int]]:
-        """Length and number of the oldest rows, by length: up to `window` tokens, at least one."""
+        """The oldest rows as `_by_length` has them: up to `window` tokens, at least one row."""
         if self.tokens <= window:
-            return list(self._by_length)
+            return self._by_length
         rows: list[tuple[int, int]] = []
         total = 0
         for number, (length, _, _) in self._by_age.items():
